@@ -1,0 +1,96 @@
+"""MindSpore."""
+
+import os
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from conformance.adapters.base import Adapter, Tensors, interleaved, numpy_of, reversed_axes
+from conformance.arrays import float32_as_bfloat16, to_wire
+from conformance.types import Array, Environment
+
+
+class MindSporeAdapter(Adapter):
+    """`mindspore`, PyNative, on the CPU."""
+
+    name = "mindspore"
+    distribution = "mindspore"
+    namespaces = ("mindspore.ops", "mindspore.nn", "mindspore.mint.nn", "mindspore.mint.nn.functional")
+    # MindSpore reads GLOG_v as a level: 3 is errors only.
+    environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "3"}  # noqa: RUF012 - read only
+
+    def start(self) -> Environment:
+        """Import mindspore, synchronise every call, and absorb its first stumble over NumPy 2.
+
+        PyNative is asynchronous: a failing op returns, and its error appears at an unrelated later
+        read. `launch_blocking` makes the error appear at the call that caused it.
+        """
+        import mindspore
+
+        mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+        mindspore.set_device("CPU")
+        mindspore.runtime.launch_blocking()
+        self._ms = mindspore
+        self._warm_up()
+        return Environment(
+            self.name,
+            self.distribution,
+            version("mindspore"),
+            platform.python_version(),
+            np.__version__,
+            flags={"threads": 1, "launch_blocking": True},
+        )
+
+    def _warm_up(self) -> None:
+        """With NumPy 2 the first op that mixes a tensor and a Python number fails, once per process."""
+        saved = os.dup(2)
+        with open(os.devnull, "wb") as null:  # noqa: PTH123 - a file descriptor is what is needed
+            os.dup2(null.fileno(), 2)
+            try:
+                with suppress(SystemError):
+                    _ = self._ms.Tensor(np.ones(1, np.float32)) + 1
+            finally:
+                os.dup2(saved, 2)
+                os.close(saved)
+
+    def tensor(self, array: Array, *, grad: bool) -> Any:
+        """Copy the values into a new tensor: gradients key on the tensor object, so none is shared."""
+        del grad  # by position, in pull_back
+        values = numpy_of(array)
+        if array.layout == "transposed" and values.ndim > 1:
+            return self._of(reversed_axes(values), array.dtype).permute(*reversed(range(values.ndim)))
+        if array.layout == "strided" and values.ndim:
+            return self._of(interleaved(values), array.dtype)[..., ::2]
+        return self._of(values, array.dtype)
+
+    def _of(self, values: Any, dtype: str) -> Any:
+        # The dtype is given: from a list or another dtype the constructor would convert.
+        return self._ms.Tensor(values, getattr(self._ms, "bool_" if dtype == "bool" else dtype))
+
+    def read(self, tensor: Any) -> Array:
+        """Copy out (`asnumpy` shares memory); bfloat16 passes through float32."""
+        if tensor.dtype == self._ms.bfloat16:
+            return float32_as_bfloat16(tensor.astype(self._ms.float32).asnumpy())
+        return to_wire(tensor.asnumpy())
+
+    def pull_back(
+        self, call: Callable[[Tensors], Any], output: Any, tensors: Tensors, wanted: tuple[str, ...], ct: Array
+    ) -> list[Any | None]:
+        """`GradOperation` with the cotangent; the wanted tensors are arguments, never captured.
+
+        MindSpore answers zeros, not None, where it has no gradient: that cannot be told from a zero.
+        """
+        others = {name: tensor for name, tensor in tensors.items() if name not in wanted}
+
+        def function(*differentiated: Any) -> Any:
+            return call({**others, **dict(zip(wanted, differentiated, strict=True))})
+
+        cotangent = self.tensor(ct, grad=False)
+        if cotangent.dtype != output.dtype:
+            cotangent = cotangent.astype(output.dtype)
+        gradient = self._ms.ops.GradOperation(get_all=True, sens_param=True)(function)
+        return list(gradient(*[tensors[name] for name in wanted], cotangent))

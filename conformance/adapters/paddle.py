@@ -1,0 +1,81 @@
+"""PaddlePaddle."""
+
+import platform
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from conformance.adapters.base import Adapter, Tensors, interleaved, numpy_of, reversed_axes
+from conformance.arrays import to_wire
+from conformance.types import Array, Category, Environment
+
+
+class PaddleAdapter(Adapter):
+    """`paddle`, dynamic graph, on the CPU."""
+
+    name = "paddle"
+    distribution = "paddlepaddle"
+    namespaces = ("paddle.nn.functional", "paddle.nn")
+    # paddle reads GLOG_v as a verbosity: a value set for MindSpore would log every kernel.
+    environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "0"}  # noqa: RUF012 - read only
+
+    def start(self) -> Environment:
+        """Import paddle, without its warning about ccache."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import paddle
+        paddle.set_device("cpu")
+        self._paddle = paddle
+        self._enforce = paddle.base.core.EnforceNotMet
+        return Environment(
+            self.name,
+            self.distribution,
+            version("paddlepaddle"),
+            platform.python_version(),
+            np.__version__,
+            flags={"threads": 1},
+        )
+
+    def category(self, error: BaseException) -> Category:
+        """EnforceNotMet, a C++ class outside Python's hierarchy, is paddle's RuntimeError."""
+        return "runtime" if isinstance(error, self._enforce) else super().category(error)
+
+    def tensor(self, array: Array, *, grad: bool) -> Any:
+        """Copy the values; strided layouts are views made by slicing and by `t`/`transpose`."""
+        values = numpy_of(array)
+        if array.layout == "transposed" and values.ndim > 1:
+            axes = list(reversed(range(values.ndim)))
+            tensor = self._of(reversed_axes(values), array.dtype).transpose(axes)
+        elif array.layout == "strided" and values.ndim:
+            tensor = self._of(interleaved(values), array.dtype)[..., ::2]
+        else:
+            tensor = self._of(values, array.dtype)
+        tensor.stop_gradient = not grad
+        return tensor
+
+    def _of(self, values: Any, dtype: str) -> Any:
+        tensor = self._paddle.to_tensor(values)
+        return tensor.astype(self._paddle.bfloat16) if dtype == "bfloat16" else tensor
+
+    def read(self, tensor: Any) -> Array:
+        """Copy out; `.numpy()` of bfloat16 is the raw bits already."""
+        values = tensor.numpy()
+        if tensor.dtype == self._paddle.bfloat16:
+            return Array("bfloat16", values.shape, np.ascontiguousarray(values).tobytes())
+        return to_wire(values)
+
+    def pull_back(
+        self, call: Callable[[Tensors], Any], output: Any, tensors: Tensors, wanted: tuple[str, ...], ct: Array
+    ) -> list[Any | None]:
+        """`paddle.grad`; an output that stops gradients has none by anything."""
+        del call
+        if output.stop_gradient:
+            return [None] * len(wanted)
+        cotangent = self.tensor(ct, grad=False)
+        if cotangent.dtype != output.dtype:
+            cotangent = cotangent.astype(output.dtype)
+        inputs = [tensors[name] for name in wanted]
+        return list(self._paddle.grad(output, inputs, grad_outputs=[cotangent], allow_unused=True))

@@ -1,0 +1,111 @@
+"""The arithmetic that references are written in, and the contexts that vary it.
+
+A reference never branches on a float by itself: it adds with `add`, sums with `total` and clamps with
+`positive_part`/`step`. So one formula can be evaluated exactly, with an honest implementation's other
+orders of rounding, at either end of a kink, with its steps frozen, or with a planted fault.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conformance.arrays import NDArray
+
+
+@dataclass
+class Arithmetic:
+    """One way of evaluating a reference.
+
+    Attributes:
+        order: which of three addends is added last (0, 1, 2): honest programs differ in this.
+        summation: `pairwise`, `sequential` or `reversed`: honest programs differ in this too.
+        kink: the value of the step at a kink: 0 and 1 are the two ends of the subdifferential.
+        at_nan: the value of the step where its argument is NaN, where no mathematics fixes it.
+        clamp_shift: planted fault: the threshold of every clamp, moved off zero by this much.
+        replay: steps to use instead of computing them: keeps a perturbed evaluation on its branch.
+        steps: the steps taken so far, for `replay`.
+        kinks, nans: how many elements met a kink or a NaN.
+
+    """
+
+    order: int = 2
+    summation: str = "pairwise"
+    kink: float = 0.0
+    at_nan: float = 0.0
+    clamp_shift: float = 0.0
+    replay: list[NDArray] | None = None
+    steps: list[NDArray] = field(default_factory=list)
+    kinks: int = 0
+    nans: int = 0
+
+
+_current: ContextVar[Arithmetic] = ContextVar("arithmetic")
+
+
+@contextmanager
+def arithmetic(mode: Arithmetic) -> Iterator[Arithmetic]:
+    """Evaluate references under `mode` inside the block."""
+    token = _current.set(mode)
+    try:
+        with np.errstate(all="ignore"):
+            yield mode
+    finally:
+        _current.reset(token)
+
+
+def _mode() -> Arithmetic:
+    try:
+        return _current.get()
+    except LookupError:
+        return Arithmetic()
+
+
+def add(first: Any, second: Any, third: Any | None = None) -> NDArray:
+    """first + second (+ third), rounded in the order that the context names."""
+    if third is None:
+        return np.asarray(first + second)
+    terms = [first, second, third]
+    last = terms.pop(_mode().order)
+    return np.asarray((terms[0] + terms[1]) + last)
+
+
+def total(values: NDArray, axis: int | None = None) -> NDArray:
+    """Sum along `axis` (None: over everything); 16-bit floats are accumulated in float32, as is customary."""
+    kind = values.dtype
+    if kind.itemsize == 2 and kind.kind not in "iu":
+        values = values.astype(np.float32)
+    summation = _mode().summation
+    if axis is None:
+        values, axis = values.reshape(-1), 0
+    if summation == "reversed":
+        values = np.flip(values, axis)
+    if summation == "sequential" and values.shape[axis]:
+        return np.asarray(np.take(np.add.accumulate(values, axis=axis), -1, axis=axis)).astype(kind)
+    return np.asarray(np.sum(values, axis=axis)).astype(kind)
+
+
+def positive_part(z: NDArray) -> NDArray:
+    """max(0, z), elementwise; NaN stays NaN (IEEE 754-2019 `maximum`)."""
+    return np.where(z < _mode().clamp_shift, np.zeros_like(z), z)
+
+
+def step(z: NDArray) -> NDArray:
+    """Derivative of `positive_part`: 0 below, 1 above, and at z = 0 what the context says.
+
+    The set of subgradients at the kink is [0, 1]; evaluating with `kink` 0 and 1 gives its ends.
+    """
+    mode = _mode()
+    if mode.replay is not None:
+        mode.steps.append(mode.replay[len(mode.steps)])
+        return mode.steps[-1].astype(z.dtype)
+    shifted = z.astype(np.longdouble) - mode.clamp_shift if mode.clamp_shift else z
+    kink, nan = shifted == 0, np.isnan(z)
+    mode.kinks += int(np.count_nonzero(kink))
+    mode.nans += int(np.count_nonzero(nan))
+    taken = np.where(kink, mode.kink, (shifted > 0).astype(np.float64))
+    mode.steps.append(np.where(nan, mode.at_nan, taken).astype(z.dtype))
+    return mode.steps[-1]

@@ -1,0 +1,94 @@
+"""Dtypes by name, their spacing, and arrays to and from the wire.
+
+bfloat16 is `ml_dtypes.bfloat16` on our side and raw 16-bit patterns on the wire, so that a worker
+needs NumPy alone.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from conformance.types import Array, Layout
+
+NDArray = np.ndarray[Any, Any]
+
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+INTEGER = ("int8", "int16", "int32", "int64", "uint8", "bool")
+
+# name: (unit roundoff u, smallest positive subnormal, smallest normal, largest finite), as powers of two
+_FLOAT_FACTS = {
+    "float16": (-11, -24, -14, 65504.0),
+    "bfloat16": (-8, -133, -126, float.fromhex("0x1.fep127")),
+    "float32": (-24, -149, -126, float.fromhex("0x1.fffffep127")),
+    "float64": (-53, -1074, -1022, float.fromhex("0x1.fffffffffffffp1023")),
+}
+
+
+def unit_roundoff(dtype: str) -> float:
+    """Half the spacing at one: the largest relative error of one rounding to `dtype`."""
+    return float(2.0 ** _FLOAT_FACTS[dtype][0])
+
+
+def smallest_subnormal(dtype: str) -> float:
+    """Return the smallest positive number of `dtype`."""
+    return float(2.0 ** _FLOAT_FACTS[dtype][1])
+
+
+def largest_finite(dtype: str) -> float:
+    """Return the largest finite number of `dtype`."""
+    return _FLOAT_FACTS[dtype][3]
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return the NumPy dtype for a name of ours; bfloat16 comes from ml_dtypes."""
+    if name == "bfloat16":
+        import ml_dtypes  # noqa: PLC0415 - workers import this module and must not need ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def spacing(dtype: str, value: NDArray) -> NDArray:
+    """One ULP of `dtype` at each exact `value`: 2**(floor(log2|v|) − p + 1), never below the subnormal."""
+    exponent, smallest, normal, _ = (
+        _FLOAT_FACTS[dtype][0],
+        *(2.0**e for e in _FLOAT_FACTS[dtype][1:3]),
+        None,
+    )
+    magnitude = np.abs(value)
+    with np.errstate(all="ignore"):
+        _, power = np.frexp(np.where(np.isfinite(magnitude) & (magnitude >= normal), magnitude, normal))
+        ulp = np.ldexp(np.ones_like(magnitude), power + exponent)
+    return np.maximum(ulp, smallest)
+
+
+def neighbour(value: float, dtype: str, *, up: bool) -> float:
+    """Return the number of `dtype` one rounding above or below `value` (first rounded to `dtype`)."""
+    kind = numpy_dtype(dtype)
+    if dtype == "bfloat16":
+        # ml_dtypes has nextafter; going through float32 bit patterns would need the same care.
+        target = np.asarray(np.inf if up else -np.inf).astype(kind)
+        return float(np.nextafter(np.asarray(value).astype(kind), target))
+    return float(np.nextafter(kind.type(value), kind.type(np.inf if up else -np.inf)))
+
+
+def to_wire(array: NDArray, layout: Layout = "contiguous") -> Array:
+    """Pack an array; its own strides do not matter, `layout` says how a worker should lay it out."""
+    return Array(array.dtype.name, array.shape, np.ascontiguousarray(array).tobytes(), layout)
+
+
+def from_wire(array: Array) -> NDArray:
+    """Unpack an array as its own dtype (needs ml_dtypes for bfloat16)."""
+    return np.frombuffer(array.data, dtype=numpy_dtype(array.dtype)).reshape(array.shape)
+
+
+def bfloat16_as_float32(array: Array) -> NDArray:
+    """Widen bfloat16 bits exactly, without ml_dtypes: they are the upper half of a float32."""
+    bits = np.frombuffer(array.data, np.uint16).astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(array.shape)
+
+
+def float32_as_bfloat16(array: NDArray) -> Array:
+    """Pack float32 values that are bfloat16 numbers as raw bits. NaN keeps its quiet bit."""
+    bits = np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint32) >> 16
+    return Array("bfloat16", array.shape, bits.astype(np.uint16).tobytes())

@@ -1,0 +1,147 @@
+"""Claims: statements of the frameworks' documentation, confirmed or refuted by running them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conformance.arrays import from_wire
+from conformance.compare import Check, compare
+from conformance.load import Api, Case, Operator, evidence, glob
+from conformance.opfile import ClaimDecl
+from conformance.oracle import Exact, Expectation
+from conformance.pool import Answer, Lost
+from conformance.types import Array, Raised, Reply
+
+MOST_EVIDENCE = 8
+
+Variant = Callable[[Case, Api, str], Exact]
+
+
+@dataclass
+class Verdict:
+    """What a run found out about one claim of one API."""
+
+    op: Operator
+    api: Api
+    claim: ClaimDecl
+    confirming: list[str] = field(default_factory=list)
+    refuting: list[str] = field(default_factory=list)
+    said: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`confirmed`, `refuted`, `untestable` or, where no evidence ran, `notrun`."""
+        if self.claim.untestable is not None:
+            return "untestable"
+        if self.refuting:
+            return "refuted"
+        return "confirmed" if self.confirming else "notrun"
+
+    def row(self, source: str) -> dict[str, Any]:
+        """Return the claim as a line of the stream."""
+        found = self.refuting or self.confirming
+        return {
+            "type": "claim",
+            "op": self.op.name,
+            "api": self.api.name,
+            "backend": self.api.backend,
+            "claim": self.claim.claim,
+            "says": self.claim.says,
+            "source": source,
+            "verdict": self.verdict,
+            "why": self.claim.untestable or self.said,
+            "evidence": found[:MOST_EVIDENCE],
+            "evidence_count": len(found),
+        }
+
+
+class Claims:
+    """All claims about the APIs of a run; told of every answer, asked for verdicts at the end."""
+
+    def __init__(self, variant: Variant) -> None:
+        self._variant = variant
+        self._verdicts: dict[tuple[str, str, str], Verdict] = {}
+
+    def expect(self, op: Operator, api: Api) -> None:
+        """Take up the claims of an API."""
+        for claim in api.claims:
+            self._verdicts[op.name, api.name, claim.claim] = Verdict(op, api, claim)
+
+    def hear(
+        self, case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost, checks: list[Check]
+    ) -> None:
+        """Hold one answer against every claim that names this case as evidence."""
+        if not api.claims or isinstance(answer, Lost):
+            return
+        for claim in api.claims:
+            if not any(evidence(pattern, case) for pattern in claim.cases):
+                continue
+            verdict = self._verdicts[case.op.name, api.name, claim.claim]
+            held, said = self._holds(claim, case, api, expected, answer, checks)
+            (verdict.confirming if held else verdict.refuting).append(case.id)
+            if not held and not verdict.said:
+                verdict.said = f"{case.id}: {said}"
+
+    def verdicts(self) -> list[Verdict]:
+        """Return every claim's verdict, in order of op, API and document."""
+        return list(self._verdicts.values())
+
+    def _holds(
+        self,
+        claim: ClaimDecl,
+        case: Case,
+        api: Api,
+        expected: Expectation | None,
+        answer: Answer | Lost,
+        checks: list[Check],
+    ) -> tuple[bool, str]:
+        if not isinstance(answer, Reply):
+            return False, checks[0].message
+        output = answer.output
+        if claim.raises is not None:
+            held = isinstance(output, Raised) and output.category in claim.raises
+            return held, _what_happened(output)
+        if claim.refused or claim.accepted:
+            return isinstance(output, Raised) == claim.refused, _what_happened(output)
+        if claim.conforms is not None:
+            wanted = [c for c in checks if any(glob(p, c.check) for p in claim.conforms)]
+            bad = [c for c in wanted if not _conforms(c)]
+            return bool(wanted) and not bad, bad[0].message if bad else "no such check"
+        if isinstance(output, Raised):
+            return False, _what_happened(output)
+        if claim.variant is not None:
+            check = compare("output", output, self._variant(case, api, claim.variant))
+            return check.status == "pass", check.message
+        return _printed(claim.printed, output, expected)
+
+
+def _conforms(check: Check) -> bool:
+    return check.status == "pass" or (check.status == "observed" and ": conforms" in check.message)
+
+
+def _what_happened(output: Array | Raised) -> str:
+    if isinstance(output, Raised):
+        first = output.message.splitlines()[0] if output.message else ""
+        return f"raised {output.exception}: {first[:160]}"
+    return f"returned {output.dtype}{list(output.shape)}"
+
+
+def _printed(printed: Any, output: Array, expected: Expectation | None) -> tuple[bool, str]:
+    """Compare to the digits that a document prints: half of the last digit, and the oracle's bound."""
+    texts = np.array(printed, dtype=object)
+    values = texts.astype(str).astype(np.float64)
+    half = np.array([_half_digit(text) for text in texts.reshape(-1)]).reshape(values.shape)
+    got = from_wire(output).astype(np.float64)
+    if got.shape != values.shape:
+        return False, f"printed shape {list(values.shape)}, got {list(got.shape)}"
+    bound = 0.0 if expected is None else expected.output.bound.astype(np.float64)
+    return bool(np.all(abs(got - values) <= half + bound)), f"printed {printed}, got {got.tolist()}"
+
+
+def _half_digit(text: Any) -> float:
+    """Half a unit of the last printed digit: `0.6666667` is known to 5e-8."""
+    decimals = re.search(r"\.(\d*)", str(text))
+    return 0.5 * 10.0 ** -(len(decimals[1]) if decimals else 0)

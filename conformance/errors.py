@@ -1,0 +1,51 @@
+"""What can go wrong on our side of the line, and the exit code each one ends with.
+
+Exit codes are pytest's, so that one CI rule reads both entrances.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit status of every command."""
+
+    OK = 0
+    UNEXPECTED = 1
+    INTERRUPTED = 2
+    HARNESS = 3
+    USAGE = 4
+    NOTHING_RAN = 5
+
+
+class ConformanceError(Exception):
+    """Base of the errors that people are told about in one message, without a traceback."""
+
+    exit_code = Exit.HARNESS
+
+
+class InvalidFileError(ConformanceError):
+    """A case file, ledger or stream is not what its format says: exit 4."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self, where: str, what: str, remedy: str = "") -> None:
+        self.where, self.what, self.remedy = where, what, remedy
+        super().__init__(f"{where}: {what}" + (f"\n  {remedy}" if remedy else ""))
+
+
+class UsageError(ConformanceError):
+    """The command line asks for something that does not exist: exit 4."""
+
+    exit_code = Exit.USAGE
+
+
+class HarnessError(ConformanceError):
+    """The harness, the oracle or the environment is at fault, never the backend: exit 3."""
+
+    exit_code = Exit.HARNESS
+
+
+class NothingRanError(ConformanceError):
+    """The selection is valid and empty: exit 5."""
+
+    exit_code = Exit.NOTHING_RAN

@@ -1,0 +1,153 @@
+"""The ledger: the reviewed list of known discrepancies, and what it makes of a check.
+
+An entry never silences: what it matches is executed, must fail with the entry's kind, and must stay in
+its band. One that passes, matches nothing, changes kind or leaves its band fails the run.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from conformance.compare import Check
+from conformance.load import Api, Case, glob
+from conformance.types import Outcome, Scalar
+from conformance.yamlfile import YamlFile
+
+BAND_SLACK = 1.1
+FAILING = ("fail", "error", "crash", "timeout")
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One known discrepancy. Matchers narrow; a matcher that is absent matches all.
+
+    `cases` are globs over the part of the id after the op, `api` and `check` globs too; a refuted claim
+    is matched by `check: claim.ID` with kind `refuted`.
+    """
+
+    id: str
+    op: str
+    api: list[str]
+    check: list[str]
+    kind: str
+    versions: str
+    reason: str
+    upstream: str
+    since: str
+    cases: tuple[str, ...] = ("*",)
+    dtype: list[str] = []
+    params: dict[str, list[Scalar]] = {}
+    band: tuple[float, float] | None = None
+
+    def matches(self, case: Case, api: Api, check: str, version: str) -> bool:
+        """Whether this entry speaks of that check of that API on that case."""
+        return (
+            self.speaks_of(case.op.name, api, check, version)
+            and (not self.dtype or case.dtype in self.dtype)
+            and all(name in case.params and case.params[name] in wanted for name, wanted in self.params.items())
+            and any(glob(pattern, case.id.partition("/")[2]) for pattern in self.cases)
+        )
+
+    def speaks_of(self, op: str, api: Api, check: str, version: str) -> bool:
+        """Whether op, API, check and version match, the case aside."""
+        return (
+            self.op == op
+            and any(glob(pattern, api.name) for pattern in self.api)
+            and any(glob(pattern, check) for pattern in self.check)
+            and SpecifierSet(self.versions).contains(version.partition("+")[0], prereleases=True)
+        )
+
+
+class LedgerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`reports/known/<framework>.yaml`."""
+
+    framework: str
+    entries: list[Entry]
+
+
+@dataclass
+class Ledger:
+    """All entries, and how often each one matched in this run."""
+
+    entries: dict[str, list[Entry]]
+    hits: Counter[str] = field(default_factory=Counter)
+
+    def classify(self, case: Case, api: Api, check: Check, version: str) -> tuple[Outcome, str, str]:
+        """Return the outcome of a check, the entry behind it, and why if it is not `ok` or `known`."""
+        entries = [e for e in self.entries.get(api.backend, []) if e.matches(case, api, check.check, version)]
+        self.hits.update(entry.id for entry in entries)
+        return _classify(entries, check.status, check.kind or check.status, check.error_over_bound)
+
+    def classify_claim(self, op: str, api: Api, claim: str, verdict: str, version: str) -> tuple[Outcome, str, str]:
+        """Return the outcome of a claim: a refuted one has to be known."""
+        check = f"claim.{claim}"
+        entries = [e for e in self.entries.get(api.backend, []) if e.speaks_of(op, api, check, version)]
+        self.hits.update(entry.id for entry in entries)
+        status = {"refuted": "fail", "notrun": "notrun"}.get(verdict, "pass")
+        return _classify(entries, status, "refuted", None)
+
+    def unmatched(self, backend: str, ops: set[str]) -> list[Entry]:
+        """Entries about what was run in full that matched nothing."""
+        return [e for e in self.entries.get(backend, []) if e.op in ops and not self.hits[e.id]]
+
+
+def _classify(entries: list[Entry], status: str, kind: str, ratio: float | None) -> tuple[Outcome, str, str]:
+    if status == "notrun":
+        return "notrun", "", ""
+    if status not in FAILING:
+        if entries and status != "harness":
+            return "stale", entries[0].id, f"ledger entry {entries[0].id} says it fails; it does not"
+        return ("regression", "", "") if status == "harness" else ("ok", "", "")
+    for entry in entries:
+        if entry.kind == kind and _in_band(entry, ratio):
+            return "known", entry.id, ""
+    if not entries:
+        return "regression", "", ""
+    entry = entries[0]
+    if entry.kind != kind:
+        return "regression", entry.id, f"ledger entry {entry.id} knows it as {entry.kind}; now it is {kind}"
+    return "regression", entry.id, f"ledger entry {entry.id} allows error/bound {entry.band}; now {ratio:.4g}"
+
+
+def _in_band(entry: Entry, ratio: float | None) -> bool:
+    if entry.band is None or ratio is None:
+        return True
+    low, high = entry.band
+    return low / BAND_SLACK <= ratio <= high * BAND_SLACK
+
+
+def load_ledger(root: Path | None = None) -> Ledger:
+    """Load every ledger file (default: the shipped ones).
+
+    Raises:
+        InvalidFileError: an entry is malformed, has no reason, a bad specifier, or an id used twice.
+
+    """
+    folder = root or Path(str(files("conformance.known")))
+    entries: dict[str, list[Entry]] = {}
+    seen: set[str] = set()
+    for path in sorted(folder.glob("*.yaml")):
+        document = YamlFile(path)
+        parsed = document.convert(LedgerFile)
+        for index, entry in enumerate(parsed.entries):
+            _check_entry(document, index, entry, seen)
+        entries.setdefault(parsed.framework, []).extend(parsed.entries)
+    return Ledger(entries)
+
+
+def _check_entry(document: YamlFile, index: int, entry: Entry, seen: set[str]) -> None:
+    path = ("entries", index)
+    if entry.id in seen:
+        raise document.fail((*path, "id"), f"ledger id {entry.id!r} stands twice")
+    seen.add(entry.id)
+    if not entry.reason.strip() or "TODO" in entry.reason:
+        raise document.fail(
+            (*path, "reason"), f"entry {entry.id!r} has no reason yet", "write why the backend does this"
+        )
+    try:
+        SpecifierSet(entry.versions)
+    except InvalidSpecifier as error:
+        raise document.fail((*path, "versions"), f"not a version specifier: {entry.versions!r}") from error

@@ -1,0 +1,232 @@
+"""The oracle: the reference in higher precision, with a bound derived for each element.
+
+The bound of an element is K·(u·|exact| + sensitivity + |working − exact|) plus one rounding of the
+smallest subnormal. `u` is the unit roundoff of the case's dtype; `sensitivity` how far the exact result
+moves when every input moves by one rounding, with the steps of the kinks held; `working` the reference
+in the case's own dtype, evaluated in every order that an honest program might use (the worst counts).
+Nothing in it is tuned to a backend.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conformance.arithmetic import Arithmetic, arithmetic
+from conformance.arrays import NDArray, largest_finite, numpy_dtype, smallest_subnormal, unit_roundoff
+from conformance.definition import Definition
+from conformance.errors import HarnessError
+from conformance.types import Scalar
+
+# One constant per quantity, for all ops, dtypes and backends. Calibrated on honest NumPy programs that
+# are not among the working orders (tests/test_calibration.py prints the margins); never raised.
+K_OUTPUT = 4.0
+K_GRADIENT = 4.0
+
+# How an honest program may add: (which of three addends comes last, how a sum runs).
+HONEST_ORDERS = ((2, "pairwise"), (1, "sequential"), (0, "reversed"))
+
+EXTENDED = np.finfo(np.longdouble).nmant >= 63
+ORACLE_DTYPE: np.dtype[Any] = np.dtype(np.longdouble if EXTENDED else np.float64)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The exact answer of one quantity, elementwise.
+
+    Attributes:
+        low, high: the exact value; they differ where a kink leaves an interval of subgradients.
+        bound: how far outside [low, high] a conforming result may lie, finite and positive.
+        terms: the three parts of the bound before K, by name: where the bound came from.
+        undecided: where no mathematics fixes the value (the slope at a NaN): compared with nothing.
+        dtype: the dtype that the result must have.
+        kinks: how many elements are intervals.
+
+    """
+
+    low: NDArray
+    high: NDArray
+    bound: NDArray
+    terms: dict[str, NDArray]
+    undecided: NDArray
+    dtype: str
+
+    @property
+    def kinks(self) -> int:
+        """How many elements are intervals."""
+        return int(np.count_nonzero(self.low < self.high))
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the oracle says of one case: its output, its gradients, and how it was computed."""
+
+    output: Exact
+    gradients: dict[str, Exact]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """One evaluation's arguments: a definition (or a variant of it), tensors, parameters, cotangent."""
+
+    definition: Definition
+    tensors: dict[str, NDArray]
+    params: dict[str, Scalar]
+    variant: str = ""
+
+    def output(self, mode: Arithmetic) -> NDArray:
+        with arithmetic(mode):
+            return self.definition(self.tensors, self.params, self.variant)
+
+    def pull_back(self, cotangent: NDArray, mode: Arithmetic) -> dict[str, NDArray]:
+        with arithmetic(mode):
+            return self.definition.pull_back(cotangent, self.tensors, self.params)
+
+    def cast(self, kind: np.dtype[Any]) -> "_Inputs":
+        tensors = {n: t.astype(kind) if is_floating(t) else t for n, t in self.tensors.items()}
+        return _Inputs(self.definition, tensors, self.params, self.variant)
+
+
+def is_floating(array: NDArray) -> bool:
+    """Whether an array is of a floating dtype (bfloat16 included)."""
+    return array.dtype.kind not in "iub"
+
+
+def exact_output(
+    definition: Definition,
+    tensors: Mapping[str, NDArray],
+    params: Mapping[str, Scalar],
+    dtype: str,
+    *,
+    variant: str = "",
+    oracle: np.dtype[Any] = ORACLE_DTYPE,
+) -> Exact:
+    """Evaluate the op (or a documented variant of it) on `tensors`, already rounded to their dtypes."""
+    given = _Inputs(definition, dict(tensors), dict(params), variant)
+    wide = given.cast(oracle)
+    value = wide.output(Arithmetic())
+    sensitivity = _largest(abs(m.output(Arithmetic()) - value) for m in _moved(wide, dtype, value))
+    working = _largest(
+        _distance(given.output(Arithmetic(order=order, summation=s)), value, value)
+        for order, s in HONEST_ORDERS
+    )
+    return _bounded(value, value, sensitivity, working, dtype, K_OUTPUT, oracle)
+
+
+def exact_gradients(
+    definition: Definition,
+    tensors: Mapping[str, NDArray],
+    params: Mapping[str, Scalar],
+    dtype: str,
+    cotangent: NDArray,
+    wanted: tuple[str, ...],
+    *,
+    oracle: np.dtype[Any] = ORACLE_DTYPE,
+) -> dict[str, Exact]:
+    """Evaluate vᵀJ for each wanted input; at kinks, both ends of the set of subgradients."""
+    given = _Inputs(definition, dict(tensors), dict(params))
+    wide, wide_cotangent = given.cast(oracle), cotangent.astype(oracle)
+    mode = Arithmetic(kink=0.0)
+    first = wide.pull_back(wide_cotangent, mode)
+    ends = [first]
+    if mode.kinks:
+        ends.append(wide.pull_back(wide_cotangent, Arithmetic(kink=1.0)))
+    if mode.nans:
+        ends += [wide.pull_back(wide_cotangent, Arithmetic(at_nan=value)) for value in (1.0, np.nan)]
+    moved = [
+        m.pull_back(wide_cotangent, Arithmetic(replay=mode.steps)) for m in _moved(wide, dtype, None)
+    ]
+    working = [
+        given.pull_back(cotangent, Arithmetic(order=order, summation=s, kink=kink))
+        for order, s in HONEST_ORDERS
+        for kink in ((0.0, 1.0) if mode.kinks else (0.0,))
+    ]
+    exact = {}
+    for name in wanted:
+        low, high, undecided = _hull([end[name] for end in ends], nans=bool(mode.nans))
+        sensitivity = _largest(abs(m[name] - first[name]) for m in moved)
+        error = _largest(_distance(w[name], low, high) for w in working)
+        result = _bounded(low, high, sensitivity, error, dtype, K_GRADIENT, oracle)
+        exact[name] = Exact(result.low, result.high, result.bound, result.terms, undecided, dtype)
+    return exact
+
+
+def _hull(ends: list[NDArray], *, nans: bool) -> tuple[NDArray, NDArray, NDArray]:
+    """Interval over the ends of a kink; undecided where the value hangs on the slope at a NaN."""
+    low, high = ends[0].copy(), ends[0].copy()
+    undecided = np.zeros(low.shape, bool)
+    for end in ends[1:]:
+        differs = ~((end == ends[0]) | (np.isnan(end) & np.isnan(ends[0])))
+        undecided |= differs & (np.isnan(end) | np.isnan(ends[0])) & nans
+        low, high = np.fmin(low, end), np.fmax(high, end)
+    return low, high, undecided
+
+
+def _moved(wide: _Inputs, dtype: str, value: NDArray | None) -> Iterator[_Inputs]:
+    """Yield the inputs moved by one rounding: along the derivative, against it, and with random signs.
+
+    A float parameter moves only where the dtype cannot hold it: then every program must round it.
+    """
+    u = unit_roundoff(dtype)
+    slopes: dict[str, NDArray] = {}
+    if value is not None and not wide.variant:
+        slopes = wide.pull_back(np.ones_like(value), Arithmetic(kink=1.0))
+    rng = np.random.Generator(np.random.PCG64(0))
+    for draw in (1.0, -1.0, 0.0):
+        tensors = dict(wide.tensors)
+        for name, tensor in tensors.items():
+            if is_floating(tensor):
+                sign = np.sign(slopes.get(name, np.ones_like(tensor)) * tensor) * draw
+                if draw == 0.0 or name not in slopes:
+                    sign = rng.integers(0, 2, tensor.shape) * 2.0 - 1.0
+                with np.errstate(all="ignore"):
+                    tensors[name] = tensor * (1 + np.where(np.isnan(sign), 0, sign) * tensor.dtype.type(u))
+        params: dict[str, Scalar] = {}
+        for name, number in wide.params.items():
+            inexact = isinstance(number, float) and float(numpy_dtype(dtype).type(number)) != number
+            params[name] = float(number) * (1 + (draw or 1.0) * u) if inexact else number  # type: ignore[arg-type]
+        yield _Inputs(wide.definition, tensors, params, wide.variant)
+
+
+def _largest(candidates: Iterator[NDArray]) -> NDArray:
+    """Elementwise maximum; a candidate that is not finite there (overflowed, NaN) does not count."""
+    worst: NDArray | None = None
+    for candidate in candidates:
+        with np.errstate(all="ignore"):
+            finite = np.where(np.isfinite(candidate), candidate, 0)
+        worst = finite if worst is None else np.maximum(worst, finite)
+    if worst is None:
+        raise HarnessError("no evaluation to take the largest of")
+    return worst
+
+
+def _distance(result: NDArray, low: NDArray, high: NDArray) -> NDArray:
+    """How far a result lies outside [low, high], elementwise."""
+    with np.errstate(all="ignore"):
+        wide = result.astype(low.dtype)
+        return np.maximum(np.maximum(low - wide, wide - high), 0)
+
+
+def _bounded(
+    low: NDArray,
+    high: NDArray,
+    sensitivity: NDArray,
+    working: NDArray,
+    dtype: str,
+    k: float,
+    oracle: np.dtype[Any],
+) -> Exact:
+    own = float(np.finfo(oracle).eps) / 2 / unit_roundoff(dtype)
+    with np.errstate(all="ignore"):
+        magnitude = np.maximum(abs(low), abs(high))
+        magnitude = np.where(np.isfinite(magnitude), magnitude, 0)
+        magnitude = np.minimum(magnitude, largest_finite(dtype))
+        rounding = magnitude * unit_roundoff(dtype)
+        # The oracle's own error counts where it is not far finer than the dtype (float64 on float64).
+        evaluation = (rounding + sensitivity + working) * own
+        bound = k * (rounding + sensitivity + working + evaluation) + smallest_subnormal(dtype)
+    if not np.all(np.isfinite(bound) & (bound > 0)):
+        raise HarnessError("the oracle derived a bound that is not a positive number")
+    terms = {"rounding": rounding, "sensitivity": sensitivity, "working": working}
+    return Exact(low, high, bound, terms, np.zeros(low.shape, bool), dtype)

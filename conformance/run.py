@@ -1,0 +1,324 @@
+"""The straight line: load → oracle → worker → compare → classify → stream → report."""
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import conformance
+from conformance.arrays import to_wire
+from conformance.claims import Claims
+from conformance.compare import Check
+from conformance.errors import Exit, HarnessError, NothingRanError
+from conformance.judge import check_names, declared_unsupported, judge
+from conformance.ledger import Ledger
+from conformance.load import Api, Case, Operator, glob, wire_params, wire_tensors
+from conformance.oracle import EXTENDED, ORACLE_DTYPE, Exact, Expectation, exact_gradients, exact_output
+from conformance.pool import BackendSpec, Lost, Pool
+from conformance.stream import StreamWriter
+from conformance.types import Environment, Request, Scalar
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to run: backends, ops, APIs (globs), and a substring or glob of the case id."""
+
+    backends: tuple[BackendSpec, ...]
+    ops: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+    keyword: str = ""
+
+    def takes(self, case: Case, api: Api) -> bool:
+        """Whether the selection contains this case of this API."""
+        return (
+            api.backend in {spec.name for spec in self.backends}
+            and (not self.ops or case.op.name in self.ops)
+            and (not self.apis or any(glob(p, api.name) for p in self.apis))
+            and (not self.keyword or self.keyword in case.id or glob(self.keyword, case.id))
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether every case of the selected ops and backends is in: only then is an unused entry stale."""
+        return not self.apis and not self.keyword
+
+
+@dataclass
+class Summary:
+    """A run's counts, and what it exits with."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    claims: Counter[str] = field(default_factory=Counter)
+    stale: list[str] = field(default_factory=list)
+    unexpected: list[dict[str, Any]] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> Exit:
+        """3 where the harness or the environment failed, 1 where anything was unexpected, else 0."""
+        if self.lost or self.statuses["harness"] or self.outcomes["notrun"]:
+            return Exit.HARNESS
+        if not sum(self.statuses.values()):
+            return Exit.NOTHING_RAN
+        return Exit.UNEXPECTED if self.unexpected or self.stale else Exit.OK
+
+
+Progress = Callable[[int, int, Counter[str]], None]
+
+
+def expectation(case: Case, api: Api) -> Expectation | None:
+    """Evaluate the oracle for a case as this API sees it; None where the definition says nothing."""
+    if case.domain == "undefined":
+        return None
+    params = resolved_params(case, api)
+    definition = case.op.definition
+    output = exact_output(definition, case.tensors, params, case.dtype)
+    wanted = tuple(name for name in case.gradients if name in definition.differentiable)
+    ct = case.cotangent(output.low.shape).astype(case.tensors[_first_floating(case)].dtype)
+    gradients = exact_gradients(definition, case.tensors, params, case.dtype, ct, wanted) if wanted else {}
+    return Expectation(output, gradients)
+
+
+def variant(case: Case, api: Api, name: str) -> Exact:
+    """Evaluate a documented variant of the op on a case."""
+    params = resolved_params(case, api)
+    return exact_output(case.op.definition, case.tensors, params, case.dtype, variant=name)
+
+
+def resolved_params(case: Case, api: Api) -> dict[str, Scalar]:
+    """Return every parameter's value: the case's, else the default that this API documents."""
+    documented = {n: api.decl.defaults.get(n, p.default) for n, p in case.op.decl.params.items()}
+    resolved = {**documented, **case.params}
+    real = {n for n, p in case.op.decl.params.items() if isinstance(p.default, float)}
+    return {n: float(v) if n in real and isinstance(v, int) else v for n, v in resolved.items()}
+
+
+def request_for(case: Case, api: Api, number: int, expected: Expectation | None) -> Request:
+    """Build what the worker is asked: inputs, parameters and a cotangent, never an expected value."""
+    ct = None
+    if expected is not None and case.gradients:
+        kind = case.tensors[_first_floating(case)].dtype
+        ct = to_wire(case.cotangent(expected.output.low.shape).astype(kind))
+    return Request(number, api.binding, wire_tensors(case, api), wire_params(case, api), case.gradients, ct)
+
+
+def run(
+    suite: list[Operator],
+    selection: Selection,
+    ledger: Ledger,
+    out: Path,
+    *,
+    timeout: float = 30.0,
+    progress: Progress | None = None,
+    argv: list[str] | None = None,
+) -> Summary:
+    """Run a selection and leave `out`/run.jsonl.
+
+    Raises:
+        NothingRanError: the selection is empty.
+
+    """
+    plan = [(case, api) for op in suite for case in op.cases for api in op.apis if selection.takes(case, api)]
+    if not plan:
+        raise NothingRanError("the selection matches no case")
+    stream = StreamWriter(out / "run.jsonl")
+    line = _Line(suite, selection, ledger, stream, plan, progress)
+    try:
+        with Pool(list(selection.backends), timeout) as pool:
+            line.header(pool, argv or sys.argv[1:])
+            for case, apis in _by_case(plan):
+                line.ask(pool, case, apis)
+            line.take(pool, until_idle=True)
+            line.close()
+    except BaseException:
+        stream.abandon()
+        raise
+    stream.finish()
+    return line.summary
+
+
+def _by_case(plan: list[tuple[Case, Api]]) -> Iterator[tuple[Case, list[Api]]]:
+    case, apis = plan[0][0], list[Api]()
+    for each, api in plan:
+        if each is not case:
+            yield case, apis
+            case, apis = each, []
+        apis.append(api)
+    yield case, apis
+
+
+@dataclass
+class _Line:
+    """The state of one run between asking and answering."""
+
+    suite: list[Operator]
+    selection: Selection
+    ledger: Ledger
+    stream: StreamWriter
+    plan: list[tuple[Case, Api]]
+    progress: Progress | None
+    summary: Summary = field(default_factory=Summary)
+    asked: dict[int, tuple[Case, Api, Expectation | None]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    number: int = 0
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        self.claims = Claims(variant)
+        heard: set[tuple[str, str]] = set()
+        for case, api in self.plan:
+            if (case.op.name, api.name) not in heard:
+                heard.add((case.op.name, api.name))
+                self.claims.expect(case.op, api)
+
+    def header(self, pool: Pool, argv: list[str]) -> None:
+        precision = {"dtype": ORACLE_DTYPE.name, "mantissa": int(np.finfo(ORACLE_DTYPE).nmant), "extended": EXTENDED}
+        suite = {
+            "name": "op-conformance",
+            "version": conformance.__version__,
+            "ops": sorted({case.op.name for case, _ in self.plan}),
+            "cases": len({case.id for case, _ in self.plan}),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        }
+        self.stream.write(
+            {
+                "type": "run",
+                "schema": conformance.SCHEMA,
+                "suite": suite,
+                "oracle": precision,
+                "argv": argv,
+                "shard": "1/1",
+            },
+            (0,),
+        )
+        for place, (name, state) in enumerate(pool.environments().items()):
+            if isinstance(state, Lost):
+                self.summary.lost[name] = state.reason
+                row: dict[str, Any] = {"backend": name, "framework": name, "version": "", "lost": state.reason}
+            else:
+                self.versions[name] = state.version
+                row = msgspec.to_builtins(state)
+            self.stream.write({"type": "backend", **row}, (1, place))
+
+    def ask(self, pool: Pool, case: Case, apis: list[Api]) -> None:
+        """Evaluate the oracle once for all APIs that document the same defaults, and ask each API."""
+        answers: dict[str, Expectation | None] = {}
+        for api in apis:
+            key = repr(sorted(resolved_params(case, api).items()))
+            if key not in answers:
+                answers[key] = expectation(case, api)
+            self.number += 1
+            self.asked[self.number] = (case, api, answers[key])
+            if reason := pool.lost(api.backend):
+                self.hear(api.backend, self.number, Lost(reason))
+            else:
+                pool.submit(api.backend, request_for(case, api, self.number, answers[key]))
+        self.take(pool)
+
+    def take(self, pool: Pool, *, until_idle: bool = False) -> None:
+        for backend, number, answer in pool.answers(until_idle=until_idle):
+            self.hear(backend, number, answer)
+
+    def hear(self, backend: str, number: int, answer: Any) -> None:
+        """Compare, classify, stream one answer."""
+        case, api, expected = self.asked.pop(number)
+        if isinstance(answer, Lost):
+            self.summary.lost[backend] = answer.reason
+        self.summary.seconds[backend] = self.summary.seconds.get(backend, 0.0) + getattr(answer, "seconds", 0.0)
+        checks = judge(case, api, expected, answer)
+        names = check_names(case, api)
+        if [check.check for check in checks] != names:
+            raise HarnessError(f"{case.id}: checks {names} were due, {[c.check for c in checks]} were made")
+        self.claims.hear(case, api, expected, answer, checks)
+        for place, check in enumerate(checks):
+            self.stream.write(self._row(case, api, _counted(check, expected)), (2, number, place))
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, len(self.plan), self.summary.outcomes)
+
+    def _row(self, case: Case, api: Api, check: Check) -> dict[str, Any]:
+        version = self.versions.get(api.backend, "0")
+        outcome, entry, why = self.ledger.classify(case, api, check, version)
+        self.summary.statuses[check.status] += 1
+        self.summary.outcomes[outcome] += 1
+        message = f"{check.message} [{why}]" if why else check.message
+        declared = declared_unsupported(case, api)
+        row = {
+            "type": "result",
+            "case": case.id,
+            "op": case.op.name,
+            "family": case.op.family,
+            "api": api.name,
+            "backend": api.backend,
+            "domain": case.domain,
+            **msgspec.to_builtins(check),
+            "outcome": outcome,
+            "ledger": entry or None,
+            "message": message,
+            "declared": declared.why if declared else None,
+        }
+        if outcome not in ("ok", "known"):
+            self.summary.unexpected.append(row)
+        return row
+
+    def close(self) -> None:
+        """Give the claims' verdicts, name the entries that matched nothing, and count."""
+        for place, verdict in enumerate(self.claims.verdicts()):
+            version = self.versions.get(verdict.api.backend, "0")
+            row = verdict.row(verdict.api.decl.doc)
+            known = self.ledger.classify_claim(
+                verdict.op.name, verdict.api, verdict.claim.claim, verdict.verdict, version
+            )
+            if not self.selection.whole and known[0] == "stale":
+                known = ("ok", "", "")  # a part of the evidence can confirm what the whole refutes
+            row |= {"outcome": known[0], "ledger": known[1] or None}
+            self.summary.claims[verdict.verdict] += 1
+            self.stream.write(row, (3, place))
+            if known[0] in ("regression", "stale"):
+                self.summary.unexpected.append(row)
+        if self.selection.whole:
+            ops = {case.op.name for case, _ in self.plan}
+            for backend in self.versions:
+                for entry in self.ledger.unmatched(backend, ops):
+                    self.summary.stale.append(entry.id)
+                    row = {"type": "ledger", "ledger": entry.id, "backend": backend, "outcome": "stale"}
+                    self.stream.write({**row, "message": "matches nothing"}, (4, len(self.summary.stale)))
+        complete = not self.summary.lost
+        counts = dict(sorted(self.summary.statuses.items()))
+        self.stream.write(
+            {
+                "type": "end",
+                "complete": complete,
+                "counts": counts,
+                "outcomes": dict(sorted(self.summary.outcomes.items())),
+                "claims": dict(sorted(self.summary.claims.items())),
+                "exit": int(self.summary.exit_code),
+            },
+            (5,),
+        )
+
+
+def _counted(check: Check, expected: Expectation | None) -> Check:
+    """Turn a pass that compared nothing, where there was something to compare, into a harness fault."""
+    if check.status != "pass" or check.compared or expected is None:
+        return check
+    exact = expected.output if check.check == "output" else expected.gradients[check.check[5:]]
+    if exact.low.size == 0:
+        return check
+    return Check(check.check, "harness", message="passed without comparing an element")
+
+
+def _first_floating(case: Case) -> str:
+    return next(name for name, decl in case.op.decl.tensors.items() if decl.kind == "floating" and name in case.specs)
+
+

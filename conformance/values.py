@@ -1,0 +1,166 @@
+"""What a case file may say in place of an array: literals, and a few generators with stable bits.
+
+Values come from the raw 64-bit stream of PCG64 (which NumPy keeps stable), seeded by the case's name,
+so a case id names the same numbers for ever. They are drawn in float64 and rounded to the dtype.
+"""
+
+import re
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from conformance.arrays import (
+    FLOATING,
+    INTEGER,
+    NDArray,
+    largest_finite,
+    neighbour,
+    numpy_dtype,
+    smallest_subnormal,
+)
+
+GENERATORS = ("values", "uniform", "grid", "labels", "label_sets", "signs", "full")
+OPTIONS = {
+    "values": (),
+    "uniform": ("low", "high"),
+    "grid": ("low", "high", "step"),
+    "labels": ("below",),
+    "label_sets": ("most",),
+    "signs": (),
+    "full": ("value",),
+}
+COMMON = ("dtype", "layout", "set")
+LAYOUTS = ("contiguous", "transposed", "strided")
+MAX_ELEMENTS = 1 << 24
+
+_NEIGHBOUR = re.compile(r"(up|down)\((-?[0-9.]+(?:e[+-]?[0-9]+)?)\)")
+
+
+def stream(seed: str, count: int) -> NDArray:
+    """Draw `count` float64 numbers in [0, 1), named by `seed`."""
+    key = int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "little")
+    raw = np.random.PCG64(key).random_raw(count)
+    return np.asarray(raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def number(token: Any, dtype: str) -> float:
+    """Read one element: a number, `up(1.0)` or `down(1.0)` (one rounding away), `max`, `-max` or `tiny`.
+
+    Raises:
+        ValueError: it is none of these.
+
+    """
+    if isinstance(token, bool):
+        return float(token)
+    if isinstance(token, int | float):
+        return token
+    if isinstance(token, str):
+        if match := _NEIGHBOUR.fullmatch(token):
+            return neighbour(float(match[2]), dtype, up=match[1] == "up")
+        words = {"max": 1.0, "-max": -1.0}
+        if token in words:
+            return words[token] * largest_finite(dtype)
+        if token == "tiny":
+            return smallest_subnormal(dtype)
+    raise ValueError(f"{token!r} is not a number, up(…), down(…), max, -max or tiny")
+
+
+def build(spec: Any, dtype: str, seed: str) -> NDArray:
+    """Build the array [shape as the spec says] that a case file describes, in `dtype`.
+
+    Raises:
+        ValueError: the spec is malformed; the message says how.
+
+    """
+    if not isinstance(spec, dict):
+        spec = {"values": spec}
+    kind, shape = generator(spec)
+    if kind == "values":
+        array = _literal(spec["values"], dtype)
+    else:
+        array = _GENERATE[kind](spec, shape, seed)
+    array = np.array(array, numpy_dtype(dtype))
+    for change in spec.get("set", []):
+        array[tuple(change["at"])] = number(change["value"], dtype)
+    return array
+
+
+def generator(spec: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """Check a spec's keys; return the generator's name and the shape (empty for literals)."""
+    kinds = [key for key in GENERATORS if key in spec]
+    if len(kinds) != 1:
+        raise ValueError(f"give exactly one of {', '.join(GENERATORS)}")
+    kind = kinds[0]
+    unknown = set(spec) - {kind, *OPTIONS[kind], *COMMON}
+    if unknown:
+        raise ValueError(f"unknown key {sorted(unknown)[0]!r} beside {kind!r}")
+    if spec.get("dtype", "float32") not in (*FLOATING, *INTEGER):
+        raise ValueError(f"unknown dtype {spec['dtype']!r}")
+    if spec.get("layout", "contiguous") not in LAYOUTS:
+        raise ValueError(f"unknown layout {spec['layout']!r}; there are {', '.join(LAYOUTS)}")
+    if kind == "values":
+        return kind, ()
+    shape = spec[kind]
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"{kind!r} takes a shape: a list of sizes ≥ 0")
+    if int(np.prod(shape, dtype=object)) > MAX_ELEMENTS:
+        raise ValueError(f"more than {MAX_ELEMENTS} elements")
+    return kind, tuple(shape)
+
+
+def _literal(values: Any, dtype: str) -> NDArray:
+    def read(item: Any) -> Any:
+        return [read(i) for i in item] if isinstance(item, list) else number(item, dtype)
+
+    try:
+        return np.array(read(values), None if dtype in INTEGER else np.float64)
+    except (ValueError, OverflowError) as error:
+        if "inhomogeneous" in str(error):
+            raise ValueError("the rows differ in length") from None
+        raise
+
+
+def _uniform(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
+    low, high = float(spec.get("low", -1.0)), float(spec.get("high", 1.0))
+    return (low + (high - low) * stream(seed, int(np.prod(shape)))).reshape(shape)
+
+
+def _grid(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
+    low, high, step = (float(spec.get(k, d)) for k, d in (("low", -2.0), ("high", 2.0), ("step", 0.5)))
+    cells = round((high - low) / step) + 1
+    return low + step * np.floor(stream(seed, int(np.prod(shape))) * cells).reshape(shape)
+
+
+def _labels(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
+    return np.floor(stream(seed, int(np.prod(shape))) * int(spec["below"])).astype(np.int64).reshape(shape)
+
+
+def _label_sets(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
+    """Rows [..., C] of distinct labels, then −1, then further labels that must be left unread."""
+    classes = shape[-1]
+    rows = int(np.prod(shape[:-1]))
+    draws = stream(seed, rows * (classes + 1)).reshape(rows, classes + 1)
+    labels = np.argsort(draws[:, :classes], axis=1, kind="stable")
+    most = min(int(spec.get("most", classes)), classes)
+    lengths = np.floor(draws[:, classes] * (most + 1)).astype(np.int64)
+    labels[np.arange(classes) == lengths[:, np.newaxis]] = -1
+    return labels.reshape(shape)
+
+
+def _signs(_: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
+    return np.where(stream(seed, int(np.prod(shape))) < 0.5, -1.0, 1.0).reshape(shape)
+
+
+def _full(spec: dict[str, Any], shape: tuple[int, ...], _: str) -> NDArray:
+    return np.full(shape, float(spec.get("value", 1.0)))
+
+
+_GENERATE = {
+    "uniform": _uniform,
+    "grid": _grid,
+    "labels": _labels,
+    "label_sets": _label_sets,
+    "signs": _signs,
+    "full": _full,
+}

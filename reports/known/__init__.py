@@ -1,0 +1,1 @@
+"""The ledger of known discrepancies: one YAML file per framework. Data only."""
