@@ -119,6 +119,9 @@ def _beyond(check: Check, declared: UnsupportedDecl) -> Check:
 def _undefined(case: Case, api: Api, reply: Reply) -> Check:
     categories = promised(case, api)
     output = reply.output
+    declared = declared_unsupported(case, api)
+    if declared is not None and isinstance(output, Raised):
+        return _refused("raises" if categories else "output", output, declared)
     late = [g for g in reply.gradients.values() if isinstance(g, Raised)]
     if not categories:
         return _observe(output, late)

@@ -106,7 +106,7 @@ def exact_output(
     given = _Inputs(definition, dict(tensors), dict(params), variant)
     wide = given.cast(oracle)
     value = wide.output(Arithmetic())
-    sensitivity = _largest(abs(m.output(Arithmetic()) - value) for m in _moved(wide, dtype, value))
+    sensitivity = _largest(_apart(m.output(Arithmetic()), value) for m in _moved(wide, dtype, value))
     working = _largest(
         _distance(given.output(Arithmetic(order=order, summation=s)), value, value)
         for order, s in HONEST_ORDERS
@@ -145,7 +145,7 @@ def exact_gradients(
     exact = {}
     for name in wanted:
         low, high, undecided = _hull([end[name] for end in ends], nans=bool(mode.nans))
-        sensitivity = _largest(abs(m[name] - first[name]) for m in moved)
+        sensitivity = _largest(_apart(m[name], first[name]) for m in moved)
         error = _largest(_distance(w[name], low, high) for w in working)
         result = _bounded(low, high, sensitivity, error, dtype, K_GRADIENT, oracle)
         exact[name] = Exact(result.low, result.high, result.bound, result.terms, undecided, dtype)
@@ -176,8 +176,10 @@ def _moved(wide: _Inputs, dtype: str, value: NDArray | None) -> Iterator[_Inputs
     for draw in (1.0, -1.0, 0.0):
         tensors = dict(wide.tensors)
         for name, tensor in tensors.items():
-            if is_floating(tensor):
-                sign = np.sign(slopes.get(name, np.ones_like(tensor)) * tensor) * draw
+            # A label held in a float is a name, not a quantity: only what can be differentiated by moves.
+            if name in wide.definition.differentiable:
+                with np.errstate(all="ignore"):
+                    sign = np.sign(slopes.get(name, np.ones_like(tensor)) * tensor) * draw
                 if draw == 0.0 or name not in slopes:
                     sign = rng.integers(0, 2, tensor.shape) * 2.0 - 1.0
                 with np.errstate(all="ignore"):
@@ -199,6 +201,11 @@ def _largest(candidates: Iterator[NDArray]) -> NDArray:
     if worst is None:
         raise HarnessError("no evaluation to take the largest of")
     return worst
+
+
+def _apart(one: NDArray, other: NDArray) -> NDArray:
+    with np.errstate(all="ignore"):
+        return np.asarray(abs(one - other))
 
 
 def _distance(result: NDArray, low: NDArray, high: NDArray) -> NDArray:

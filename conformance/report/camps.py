@@ -1,0 +1,60 @@
+"""Who agrees with whom: all APIs on one question, grouped by what they did. Pure."""
+
+from dataclasses import dataclass, field
+
+from conformance.report.facts import FAILING, show
+from conformance.stream import Row
+
+ORDER = ("pass", *FAILING, "observed", "unsupported", "notrun", "harness")
+
+
+@dataclass
+class Camp:
+    """APIs that gave the same answer to the same question."""
+
+    status: str
+    said: str
+    apis: list[str] = field(default_factory=list)
+
+
+def camps(rows: list[Row]) -> list[Camp]:
+    """Group the answers to one question: passing together, failing by their bits, refusals by exception."""
+    found: dict[tuple[str, ...], Camp] = {}
+    for row in rows:
+        key = _key(row)
+        camp = found.setdefault(key, Camp(row["status"], _said(row)))
+        camp.apis.append(row["api"])
+    return sorted(found.values(), key=lambda camp: (ORDER.index(camp.status), -len(camp.apis)))
+
+
+def suspect_oracle(rows: list[Row]) -> bool:
+    """Whether two frameworks or more agree with each other, bit for bit or in print, and all differ from us."""
+    numeric = [row for row in rows if row.get("digest") and row["status"] in ("pass", "fail")]
+    answers = {row["digest"] for row in numeric}
+    worst = {(str(row.get("worst")), show(row.get("got"))) for row in numeric}
+    return (
+        len({row["backend"] for row in numeric}) > 1
+        and all(row["status"] == "fail" for row in numeric)
+        and (len(answers) == 1 or (len(worst) == 1 and all(row.get("got") is not None for row in numeric)))
+    )
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    status, error = row["status"], row.get("error") or {}
+    if status == "unsupported":
+        return status, str(row.get("declared"))
+    if status == "pass" and row["check"] != "raises":
+        return (status,)
+    if row.get("digest"):
+        return status, row.get("kind", ""), row["digest"]
+    return status, row.get("kind", ""), error.get("exception", ""), error.get("phase", error.get("signal", ""))
+
+
+def _said(row: Row) -> str:
+    status = row["status"]
+    if status == "unsupported":
+        return f"its documentation excludes this: {row.get('declared') or row.get('message', '')}"
+    if status == "pass":
+        return str(row.get("message") or "conforms to the definition")
+    lines = str(row.get("message", "")).splitlines() or [""]
+    return lines[0][:240]

@@ -1,0 +1,161 @@
+"""What a stream says, sorted by kind of row, and the words in which the report says it. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conformance.stream import Row, read_stream
+
+FAILING = ("fail", "error", "crash", "timeout")
+UNEXPECTED = ("regression", "stale", "notrun", "harness")
+DOMAINS = ("defined", "extended", "undefined")
+
+GLYPHS = {
+    "pass": "✓",
+    "ok": "✓",
+    "confirmed": "✓",
+    "fail": "✗",
+    "regression": "✗",
+    "refuted": "✗",
+    "known": "◆",
+    "stale": "↻",
+    "observed": "○",
+    "unsupported": "–",
+    "untestable": "–",
+    "error": "!",
+    "crash": "▼",
+    "timeout": "◷",
+    "notrun": "…",
+    "harness": "#",
+    "lost": "#",
+}
+WORDS = {"notrun": "not run", "harness": "harness fault", "ok": "as expected"}
+
+KINDS = {
+    "value": "wrong value",
+    "dtype": "wrong dtype",
+    "shape": "wrong shape",
+    "nonfinite": "NaN or ∞ misplaced",
+    "grad_missing": "no gradient",
+    "grad_extra": "gradient where none is due",
+    "grad_value": "wrong gradient",
+    "raises": "refuses",
+    "no_raise": "accepts what its documentation rejects",
+    "mutated_input": "changes its input",
+    "error": "internal error",
+    "crash": "crashes the process",
+    "timeout": "does not answer in time",
+}
+
+ABOUT_DOMAIN = {
+    "defined": "the mathematics fixes the answer",
+    "extended": "NaN, infinities, overflow: IEEE 754 arithmetic on the definition fixes the answer",
+    "undefined": "the definition says nothing; an API is held only to what its own documentation promises, "
+    "and to not crashing",
+}
+
+
+@dataclass
+class Facts:
+    """The rows of one stream."""
+
+    run: Row = field(default_factory=dict)
+    backends: list[Row] = field(default_factory=list)
+    results: list[Row] = field(default_factory=list)
+    claims: list[Row] = field(default_factory=list)
+    ledger: list[Row] = field(default_factory=list)
+    end: Row = field(default_factory=dict)
+    by_question: dict[tuple[str, str], list[Row]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run reached its end with every backend."""
+        return self.end.get("complete") is True
+
+    @property
+    def lost(self) -> list[Row]:
+        """Return the backends that were asked for and could not be used."""
+        return [row for row in self.backends if row.get("lost")]
+
+    def count(self, key: str) -> Counter[str]:
+        """Count the results by `status` or `outcome`, from the rows themselves."""
+        return Counter(str(row.get(key, "")) for row in self.results)
+
+    def answers(self, row: Row) -> list[Row]:
+        """Return what every API did on the same question: the same case and the same check."""
+        return self.by_question[question(row)]
+
+
+def question(row: Row) -> tuple[str, str]:
+    """Name what was asked; a promised error (`raises`) is an answer to the same call as an `output`."""
+    check = str(row["check"])
+    return str(row["case"]), "output" if check == "raises" else check
+
+
+def read_facts(stream: Path) -> Facts:
+    """Read a stream, also one that did not end: the report then says so."""
+    facts = Facts()
+    lists = {
+        "backend": facts.backends,
+        "result": facts.results,
+        "claim": facts.claims,
+        "ledger": facts.ledger,
+    }
+    for row in read_stream(stream, partial=True):
+        kind = row["type"]
+        if kind == "run":
+            facts.run = row
+        elif kind == "end":
+            facts.end = row
+        elif kind in lists:
+            lists[kind].append(row)
+        if kind == "result":
+            facts.by_question[question(row)].append(row)
+    return facts
+
+
+def number(value: Any) -> float | None:
+    """Read a number of a stream, where NaN and infinities are strings."""
+    return None if value is None or isinstance(value, list | dict) else float(value)
+
+
+def show(value: Any) -> str:
+    """Write a value of a stream for people: 9 digits, intervals as [low, high]."""
+    if isinstance(value, list):
+        return f"[{', '.join(show(v) for v in value)}]"
+    if isinstance(value, bool) or value is None or not isinstance(value, int | float | str):
+        return str(value)
+    if isinstance(value, str):
+        return value.replace("Infinity", "∞").replace("-", "−") if value.endswith("Infinity") else value
+    return f"{value:.9g}"
+
+
+def multiple(ratio: float | None) -> str:
+    """Write an error as a multiple of its bound."""
+    if ratio is None:
+        return ""
+    if ratio == float("inf"):
+        return "∞×"
+    if 0 < ratio < 0.01:
+        return "<0.01×"
+    return f"{ratio:.2g}×" if ratio < 100 else f"{ratio:,.0f}×" if ratio < 1e5 else f"{ratio:.1e}×"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    forms = {"y": noun[:-1] + "ies", "h": noun + "es"}
+    return f"{count:,} {noun if count == 1 else forms.get(noun[-1], noun + 's')}"
+
+
+def shorten(text: Any, most: int = 1500) -> str:
+    """Cut a long text (a native stack trace), and say so."""
+    whole = str(text)
+    return whole if len(whole) <= most else f"{whole[:most]}\n… ({len(whole) - most:,} more characters)"
+
+
+def in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
+    """Sort names as `order` has them, the rest alphabetically behind."""
+    known = {name: place for place, name in enumerate(order)}
+    return sorted(set(names), key=lambda name: (known.get(name, len(known)), name))

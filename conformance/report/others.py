@@ -1,0 +1,182 @@
+"""What is neither pass nor discrepancy: claims, observations, declared limits; and the first answer. Pure."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from conformance.ledger import Entry
+from conformance.report.camps import Camp, camps
+from conformance.report.facts import DOMAINS, FAILING, Facts, plural, shorten
+from conformance.report.groups import Group
+from conformance.stream import Row
+
+VERDICTS = ("refuted", "confirmed", "untestable", "notrun")
+
+
+@dataclass
+class ApiClaims:
+    """The claims about one API, by verdict."""
+
+    op: str
+    api: str
+    backend: str
+    rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+
+    def of(self, verdict: str) -> list[Row]:
+        """Return the claims with that verdict."""
+        return self.rows.get(verdict, [])
+
+
+def claims_by_api(rows: list[Row]) -> list[ApiClaims]:
+    """Group the claims by API, in the order of the stream."""
+    found: dict[tuple[str, str], ApiClaims] = {}
+    for row in rows:
+        key = (row.get("op", ""), row["api"])
+        each = found.setdefault(key, ApiClaims(key[0], row["api"], row.get("backend", "")))
+        each.rows[row["verdict"]].append(row)
+    return list(found.values())
+
+
+@dataclass
+class Observation:
+    """What every API did on one question that the definition leaves open."""
+
+    domain: str
+    op: str
+    case: str
+    check: str
+    camps: list[Camp]
+    count: int
+
+
+def observations(facts: Facts) -> dict[str, list[Observation]]:
+    """Return, by domain, every question with an observed answer; declared limits are apart."""
+    found: dict[str, list[Observation]] = {domain: [] for domain in DOMAINS}
+    for (case, check), rows in facts.by_question.items():
+        seen = [row for row in rows if row["status"] == "observed" and not row.get("declared")]
+        if seen:
+            domain = seen[0].get("domain", "defined")
+            one = Observation(domain, seen[0]["op"], case, check, camps(rows), len(seen))
+            found.setdefault(domain, []).append(one)
+    return {domain: each for domain, each in found.items() if each}
+
+
+@dataclass
+class Limit:
+    """What an API's documentation excludes, and what the API did with it all the same."""
+
+    api: str
+    why: str
+    refused: int = 0
+    conforms: int = 0
+    differs: int = 0
+
+
+def limits(facts: Facts) -> list[Limit]:
+    """Return the declared limits that the run met, by API."""
+    found: dict[tuple[str, str], Limit] = {}
+    for row in facts.results:
+        if not row.get("declared") or row["status"] not in ("unsupported", "observed"):
+            continue
+        limit = found.setdefault((row["api"], row["declared"]), Limit(row["api"], row["declared"]))
+        if row["status"] == "unsupported":
+            limit.refused += 1
+        elif ": conforms" in row.get("message", ""):
+            limit.conforms += 1
+        else:
+            limit.differs += 1
+    return list(found.values())
+
+
+@dataclass
+class Surprise:
+    """One line of what is unexpected."""
+
+    outcome: str
+    title: str
+    text: str
+    link: str = ""
+    cases: list[str] = field(default_factory=list)
+
+
+def surprises(facts: Facts, groups: list[Group], entries: dict[str, Entry]) -> list[Surprise]:
+    """List everything unexpected: what failed to run first, then regressions, then stale entries."""
+    found = [Surprise("lost", f"{r['backend']} could not be used", shorten(r["lost"], 400)) for r in facts.lost]
+    found += _results(facts, entries)
+    found += [
+        Surprise("regression", f"{g.backend} {g.what}: {g.cause}", _size(g), f"#{g.id}")
+        for g in groups
+        if not g.known
+    ]
+    for row in facts.claims:
+        outcome = row.get("outcome", "ok")
+        if outcome not in ("ok", "known"):
+            title = f"{row['api']}: claim {row['claim']} is {row['verdict']}"
+            found.append(Surprise(outcome, title, row.get("says", ""), "#claims"))
+    for row in facts.ledger:
+        if row.get("outcome") not in ("ok", "known"):
+            found.append(Surprise("stale", f"ledger entry {row['ledger']}", row.get("message", "")))
+    return found
+
+
+def _results(facts: Facts, entries: dict[str, Entry]) -> list[Surprise]:
+    """Results that are not failures of a backend: not run, harness faults, stale entries."""
+    together: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for row in facts.results:
+        if row["status"] in ("harness", "notrun"):
+            key = (row["status"], f"{row['backend']}: {row['op']}", row.get("message", ""))
+        elif row.get("outcome") == "stale":
+            name = row.get("ledger") or ""
+            reason = f" Its reason was: {entries[name].reason}" if name in entries else ""
+            key = ("stale", f"ledger entry {name}", f"It says these fail; they do not.{reason}")
+        elif row.get("outcome") not in ("ok", "known") and row["status"] not in FAILING:
+            key = (row["outcome"], f"{row['backend']}: {row['op']}", row.get("message", ""))
+        else:
+            continue
+        together[key].append(f"{row['case']} {row['check']} {row['api']}")
+    order = {"harness": 0, "notrun": 1}
+    return [
+        Surprise(outcome, title, f"{plural(len(cases), 'result')}. {shorten(text, 400)}", cases=cases)
+        for (outcome, title, text), cases in sorted(together.items(), key=lambda item: order.get(item[0][0], 2))
+    ]
+
+
+def _size(found: Group) -> str:
+    worst = f", worst {found.worst} its bound" if found.worst else ""
+    return f"{found.domain} domain, {found.check}: {plural(len(found.rows), 'result')}{worst}"
+
+
+def answer(facts: Facts, found: list[Surprise]) -> tuple[str, str]:
+    """Answer in a word and a sentence: is anything unexpected?"""
+    outcomes, statuses = facts.count("outcome"), facts.count("status")
+    total = len(facts.results)
+    if not total:
+        return "Nothing ran", "The stream has no results, so it shows nothing about any backend."
+    faults = statuses["harness"]
+    parts = [
+        plural(faults, "harness fault") if faults else "",
+        plural(outcomes["regression"] - faults, "regression") if outcomes["regression"] > faults else "",
+        f"{plural(outcomes['stale'], 'result')} that a stale ledger entry calls failing" if outcomes["stale"] else "",
+        f"{plural(outcomes['notrun'], 'result')} not run" if outcomes["notrun"] else "",
+        _claims(facts),
+        plural(sum(1 for s in found if s.outcome == "stale" and not s.cases), "unused ledger entry").replace(
+            "entrys", "entries"
+        )
+        if any(s.outcome == "stale" and not s.cases for s in found)
+        else "",
+        f"{', '.join(row['backend'] for row in facts.lost)} lost" if facts.lost else "",
+    ]
+    wrong = "; ".join(part for part in parts if part)
+    if found:
+        return "Yes", f"Among {plural(total, 'result')}: {wrong}."
+    if not facts.complete:
+        return "Cannot tell", f"The run did not finish. The {plural(total, 'result')} it reached are as expected."
+    entries = len({row["ledger"] for row in facts.results if row.get("outcome") == "known"})
+    known = f"{plural(outcomes['known'], 'result')} known as {plural(entries, 'discrepancy')} of the ledger"
+    rest = f"{statuses['pass']:,} pass, {known}, {statuses['observed']:,} observed"
+    return "No", f"All {plural(total, 'result')} are as expected: {rest}, {statuses['unsupported']:,} unsupported."
+
+
+def _claims(facts: Facts) -> str:
+    count = Counter(row.get("outcome", "ok") for row in facts.claims)
+    unexpected = sum(n for outcome, n in count.items() if outcome not in ("ok", "known"))
+    return f"{plural(unexpected, 'claim')} with an unexpected verdict" if unexpected else ""
