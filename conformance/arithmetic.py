@@ -25,10 +25,11 @@ class Arithmetic:
         summation: `pairwise`, `sequential` or `reversed`: honest programs differ in this too.
         kink: the value of the step at a kink: 0 and 1 are the two ends of the subdifferential.
         at_nan: the value of the step where its argument is NaN, where no mathematics fixes it.
+        select: whether a slope of 0 selects 0 (True) or multiplies, which tells on infinities and NaN.
         clamp_shift: planted fault: the threshold of every clamp, moved off zero by this much.
         replay: steps to use instead of computing them: keeps a perturbed evaluation on its branch.
         steps: the steps taken so far, for `replay`.
-        kinks, nans: how many elements met a kink or a NaN.
+        kinks, nans, gates: how many elements met a kink, a NaN, or a zero slope times a non-finite number.
 
     """
 
@@ -36,11 +37,13 @@ class Arithmetic:
     summation: str = "pairwise"
     kink: float = 0.0
     at_nan: float = 0.0
+    select: bool = False
     clamp_shift: float = 0.0
     replay: list[NDArray] | None = None
     steps: list[NDArray] = field(default_factory=list)
     kinks: int = 0
     nans: int = 0
+    gates: int = 0
 
 
 _current: ContextVar[Arithmetic] = ContextVar("arithmetic")
@@ -109,3 +112,23 @@ def step(z: NDArray) -> NDArray:
     taken = np.where(kink, mode.kink, (shifted > 0).astype(np.float64))
     mode.steps.append(np.where(nan, mode.at_nan, taken).astype(z.dtype))
     return mode.steps[-1]
+
+
+def slope_of_power(z: NDArray, p: int) -> NDArray:
+    """Derivative of positive_part(z)**p: p·max(0, z)^(p−1), a step for p = 1.
+
+    At a NaN it is what `step` says there, whatever p: the slope at a NaN is fixed by nothing.
+    """
+    slope = step(z)
+    if p == 1:
+        return slope
+    return np.where(np.isnan(z), slope, z.dtype.type(p) * positive_part(z) ** (p - 1))
+
+
+def gated(value: NDArray, slope: NDArray) -> NDArray:
+    """Scale a cotangent by a slope. Honest programs multiply by a zero slope or select 0 instead."""
+    mode = _mode()
+    product = np.asarray(value * slope)
+    closed = (slope == 0) & np.isnan(product)
+    mode.gates += int(np.count_nonzero(closed))
+    return np.where(closed, slope, product) if mode.select else product

@@ -127,29 +127,51 @@ def exact_gradients(
     """Evaluate vᵀJ for each wanted input; at kinks, both ends of the set of subgradients."""
     given = _Inputs(definition, dict(tensors), dict(params))
     wide, wide_cotangent = given.cast(oracle), cotangent.astype(oracle)
-    mode = Arithmetic(kink=0.0)
-    first = wide.pull_back(wide_cotangent, mode)
-    ends = [first]
-    if mode.kinks:
-        ends.append(wide.pull_back(wide_cotangent, Arithmetic(kink=1.0)))
-    if mode.nans:
-        ends += [wide.pull_back(wide_cotangent, Arithmetic(at_nan=value)) for value in (1.0, np.nan)]
-    moved = [
-        m.pull_back(wide_cotangent, Arithmetic(replay=mode.steps)) for m in _moved(wide, dtype, None)
-    ]
-    working = [
-        given.pull_back(cotangent, Arithmetic(order=order, summation=s, kink=kink))
-        for order, s in HONEST_ORDERS
-        for kink in ((0.0, 1.0) if mode.kinks else (0.0,))
-    ]
+    hulls, first, mode = _subgradients(wide, wide_cotangent, wanted)
+    kinks = (0.0, 1.0) if mode.kinks else (0.0,)
+    moved = [m.pull_back(wide_cotangent, Arithmetic(replay=mode.steps)) for m in _moved(wide, dtype, None)]
+    working = _working_error(given, cotangent, {n: h[:2] for n, h in hulls.items()}, kinks)
+    # A program may sum first and apply the cotangent last: then its terms are those of a cotangent of ±1,
+    # with other mantissas and other roundings.
+    unit = np.sign(cotangent)
+    unit_hulls, _, _ = _subgradients(wide, unit.astype(oracle), wanted)
+    last = _working_error(given, unit, {n: h[:2] for n, h in unit_hulls.items()}, kinks)
+    largest = float(np.max(np.abs(wide_cotangent), initial=0.0))
     exact = {}
-    for name in wanted:
-        low, high, undecided = _hull([end[name] for end in ends], nans=bool(mode.nans))
+    for name, (low, high, undecided) in hulls.items():
         sensitivity = _largest(_apart(m[name], first[name]) for m in moved)
-        error = _largest(_distance(w[name], low, high) for w in working)
+        error = np.maximum(working[name], last[name] * largest)
         result = _bounded(low, high, sensitivity, error, dtype, K_GRADIENT, oracle)
-        exact[name] = Exact(result.low, result.high, result.bound, result.terms, undecided, dtype)
+        exact[name] = Exact(low, high, result.bound, result.terms, undecided, dtype)
     return exact
+
+
+def _subgradients(
+    wide: _Inputs, cotangent: NDArray, wanted: tuple[str, ...]
+) -> tuple[dict[str, tuple[NDArray, NDArray, NDArray]], dict[str, NDArray], Arithmetic]:
+    """Evaluate both ends of every kink: {input: (low, high, undecided)}, the first end and its record."""
+    mode = Arithmetic(kink=0.0)
+    ends = [wide.pull_back(cotangent, mode)]
+    if mode.kinks:
+        ends.append(wide.pull_back(cotangent, Arithmetic(kink=1.0)))
+    if mode.nans:
+        ends += [wide.pull_back(cotangent, Arithmetic(at_nan=value)) for value in (1.0, np.nan)]
+    if mode.nans or mode.gates:
+        ends.append(wide.pull_back(cotangent, Arithmetic(select=True)))
+    nans = bool(mode.nans or mode.gates)
+    return {name: _hull([end[name] for end in ends], nans=nans) for name in wanted}, ends[0], mode
+
+
+def _working_error(
+    given: _Inputs, cotangent: NDArray, ends: dict[str, tuple[NDArray, NDArray]], kinks: tuple[float, ...]
+) -> dict[str, NDArray]:
+    """Largest error of the VJP in the case's own dtype, over the honest orders and the ends of kinks."""
+    evaluations = [
+        given.pull_back(cotangent, Arithmetic(order=order, summation=summation, kink=kink))
+        for order, summation in HONEST_ORDERS
+        for kink in kinks
+    ]
+    return {n: _largest(_distance(e[n], *ends[n]) for e in evaluations) for n in ends}
 
 
 def _hull(ends: list[NDArray], *, nans: bool) -> tuple[NDArray, NDArray, NDArray]:

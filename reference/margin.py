@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from conformance.arithmetic import add, positive_part, step, total
+from conformance.arithmetic import add, gated, positive_part, slope_of_power, step, total
 from conformance.arrays import NDArray
 from conformance.definition import reference
 
@@ -45,8 +45,7 @@ def _(  # noqa: PLR0913 - the op's own arguments
     x, y = batched(input, 2), batched(target, 1)
     gaps, classes = _gaps(x, y, margin), x.dtype.type(x.shape[1])
     each = batched(reduced_vjp(cotangent, target.shape, reduction), 1)
-    slope = step(gaps) if p == 1 else x.dtype.type(p) * positive_part(gaps) ** (p - 1)
-    others = (each * _weights(weight, y, x) / classes)[:, np.newaxis] * slope
+    others = gated((each * _weights(weight, y, x) / classes)[:, np.newaxis], slope_of_power(gaps, p))
     others = np.where(one_hot(y, x.shape[1]), x.dtype.type(0), others)
     grad = np.where(one_hot(y, x.shape[1]), -total(others, axis=1)[:, np.newaxis], others)
     unweighted = each * total(positive_part(gaps) ** p, axis=1) / classes
@@ -141,7 +140,7 @@ def _(cotangent: NDArray, input: NDArray, target: NDArray, reduction: str) -> di
     share = (each / x.dtype.type(x.shape[1]))[:, np.newaxis]
     grad = np.zeros_like(x)
     for label, gaps in _label_gaps(x, y):
-        others = np.where(label[:, np.newaxis] < 0, x.dtype.type(0), share * step(gaps))
+        others = np.where(label[:, np.newaxis] < 0, x.dtype.type(0), gated(share, step(gaps)))
         others = np.where(np.isneginf(gaps), x.dtype.type(0), others)
         grad = grad + np.where(one_hot(label, x.shape[1]), -total(others, axis=1)[:, np.newaxis], others)
     return {"input": grad.reshape(input.shape)}

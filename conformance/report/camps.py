@@ -28,7 +28,7 @@ def camps(rows: list[Row]) -> list[Camp]:
 
 
 def suspect_oracle(rows: list[Row]) -> bool:
-    """Whether two frameworks or more agree with each other, bit for bit or in print, and all differ from us."""
+    """Whether two frameworks or more agree with each other, in bits or in print, and all differ from us."""
     numeric = [row for row in rows if row.get("digest") and row["status"] in ("pass", "fail")]
     answers = {row["digest"] for row in numeric}
     worst = {(str(row.get("worst")), show(row.get("got"))) for row in numeric}
@@ -47,7 +47,12 @@ def _key(row: Row) -> tuple[str, ...]:
         return (status,)
     if row.get("digest"):
         return status, row.get("kind", ""), row["digest"]
-    return status, row.get("kind", ""), error.get("exception", ""), error.get("phase", error.get("signal", ""))
+    return (
+        status,
+        row.get("kind", ""),
+        error.get("exception", ""),
+        error.get("phase", error.get("signal", "")),
+    )
 
 
 def _said(row: Row) -> str:

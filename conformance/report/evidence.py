@@ -1,6 +1,5 @@
 """One discrepancy in full: inputs, expected, got, the bound, the other APIs, how to reproduce it."""
 
-import importlib
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +10,9 @@ from conformance.arrays import NDArray, from_wire
 from conformance.errors import ConformanceError
 from conformance.load import Api, Case, Operator, wire_params, wire_tensors
 from conformance.report.camps import Camp, camps, suspect_oracle
-from conformance.report.facts import DOMAINS, Facts, multiple, number, show
+from conformance.report.facts import Facts, multiple, number, show
 from conformance.report.groups import Group
+from conformance.repro import script
 from conformance.run import resolved_params
 from conformance.stream import Row
 
@@ -67,12 +67,15 @@ class Library:
 
 
 def representative(found: Group, library: Library) -> Row:
-    """Choose the result to show: of the smallest non-empty inputs, the largest error."""
+    """Choose the result to show: of the smallest non-empty inputs, float32 if possible, the largest error."""
 
-    def place(row: Row) -> tuple[int, int, float]:
-        elements = library.elements(row)
-        domain = DOMAINS.index(row["domain"]) if row.get("domain") in DOMAINS else 0
-        return domain, elements or SHOWN_ELEMENTS, -(number(row.get("error_over_bound")) or 0.0)
+    def place(row: Row) -> tuple[int, bool, float]:
+        usual = "float32" in row["case"]
+        return (
+            library.elements(row) or SHOWN_ELEMENTS,
+            not usual,
+            -(number(row.get("error_over_bound")) or 0.0),
+        )
 
     return min(found.rows, key=place)
 
@@ -97,14 +100,19 @@ def evidence(row: Row, facts: Facts, library: Library) -> Evidence:
         shown.no_script = "this suite has no such case or API"
         return shown
     case, api = found
-    shown.why, shown.where = case.why, case.where
+    shown.why, shown.where = case.why, _below_cases(case.where)
     shown.tensors = [_tensor(name, case, api, row.get("worst")) for name in case.specs]
     sent = wire_params(case, api)
     shown.params = [(n, repr(v), "given") for n, v in sent.items()]
     defaults = {n: v for n, v in resolved_params(case, api).items() if n not in sent}
     shown.params += [(n, repr(v), "its documented default") for n, v in defaults.items()]
-    shown.script, shown.no_script = _script(case, api, row)
+    shown.script, shown.no_script = _script(case, api, row, facts.version(row["backend"]))
     return shown
+
+
+def _below_cases(where: str) -> str:
+    """Cut `file:line:column` to what is the same on every machine."""
+    return f"cases/{where.rpartition('/cases/')[2]}" if "/cases/" in where else where.rpartition("/")[2]
 
 
 def _metrics(row: Row) -> list[tuple[str, str]]:
@@ -136,8 +144,10 @@ def _tensor(name: str, case: Case, api: Api, worst: list[int] | None) -> Tensor:
 
 def _values(array: NDArray) -> str:
     """Write an array with as many digits as identify its elements; long ones by their edges."""
-    with np.printoptions(threshold=SHOWN_ELEMENTS, edgeitems=3, linewidth=100, floatmode="unique"):
-        return np.array2string(array, separator=", ")
+    aligned = array.ndim > 1 and array.size <= SHOWN_ELEMENTS
+    width = max((len(str(element)) for element in array.flat), default=0) if aligned else 0
+    with np.printoptions(threshold=SHOWN_ELEMENTS, edgeitems=3, linewidth=116):
+        return np.array2string(array, separator=", ", formatter={"all": lambda x: str(x).rjust(width)})
 
 
 def _at_worst(array: NDArray, worst: list[int] | None) -> str:
@@ -156,17 +166,15 @@ def _size(spec: Any) -> int:
         return int(np.size(np.array(spec, dtype=object)))
     if "values" in spec:
         return _size(spec["values"])
-    shapes = [value for value in spec.values() if isinstance(value, list) and all(type(n) is int for n in value)]
+    shapes = [
+        value for value in spec.values() if isinstance(value, list) and all(type(n) is int for n in value)
+    ]
     return math.prod(shapes[0]) if shapes else 1
 
 
-def _script(case: Case, api: Api, row: Row) -> tuple[str, str]:
+def _script(case: Case, api: Api, row: Row, version: str) -> tuple[str, str]:
     """Return the repro script, or why there is none."""
     try:
-        return str(importlib.import_module("conformance.repro").script(case, api, row)), ""
-    except ModuleNotFoundError as error:
-        if error.name != "conformance.repro":
-            raise
-        return "", "this version writes no repro scripts"
+        return script(case, api, row, version), ""
     except ConformanceError as error:
         return "", str(error)

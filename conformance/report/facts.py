@@ -1,5 +1,6 @@
 """What a stream says, sorted by kind of row, and the words in which the report says it. Pure."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -57,16 +58,23 @@ ABOUT_DOMAIN = {
 }
 
 
+class Lenient(dict[str, Any]):
+    """A row in which a key that the writer left out reads as None."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
 @dataclass
 class Facts:
     """The rows of one stream."""
 
-    run: Row = field(default_factory=dict)
+    run: Row = field(default_factory=Lenient)
     backends: list[Row] = field(default_factory=list)
     results: list[Row] = field(default_factory=list)
     claims: list[Row] = field(default_factory=list)
     ledger: list[Row] = field(default_factory=list)
-    end: Row = field(default_factory=dict)
+    end: Row = field(default_factory=Lenient)
     by_question: dict[tuple[str, str], list[Row]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -78,6 +86,10 @@ class Facts:
     def lost(self) -> list[Row]:
         """Return the backends that were asked for and could not be used."""
         return [row for row in self.backends if row.get("lost")]
+
+    def version(self, backend: str) -> str:
+        """Return the version of a backend's framework, empty if the stream does not say."""
+        return next((str(row["version"]) for row in self.backends if row["backend"] == backend), "")
 
     def count(self, key: str) -> Counter[str]:
         """Count the results by `status` or `outcome`, from the rows themselves."""
@@ -103,8 +115,8 @@ def read_facts(stream: Path) -> Facts:
         "claim": facts.claims,
         "ledger": facts.ledger,
     }
-    for row in read_stream(stream, partial=True):
-        kind = row["type"]
+    for raw in read_stream(stream, partial=True):
+        row, kind = _lenient(raw), raw["type"]
         if kind == "run":
             facts.run = row
         elif kind == "end":
@@ -114,6 +126,10 @@ def read_facts(stream: Path) -> Facts:
         if kind == "result":
             facts.by_question[question(row)].append(row)
     return facts
+
+
+def _lenient(value: Any) -> Any:
+    return Lenient({key: _lenient(each) for key, each in value.items()}) if isinstance(value, dict) else value
 
 
 def number(value: Any) -> float | None:
@@ -136,23 +152,35 @@ def multiple(ratio: float | None) -> str:
     """Write an error as a multiple of its bound."""
     if ratio is None:
         return ""
-    if ratio == float("inf"):
+    if math.isinf(ratio):
         return "∞×"
     if 0 < ratio < 0.01:
         return "<0.01×"
-    return f"{ratio:.2g}×" if ratio < 100 else f"{ratio:,.0f}×" if ratio < 1e5 else f"{ratio:.1e}×"
+    if ratio < 1e5:
+        return f"{ratio:.2g}×" if ratio < 100 else f"{ratio:,.0f}×"
+    digits, _, power = f"{ratio:.1e}".partition("e")
+    return f"{digits}e{int(power)}×"
 
 
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun."""
-    forms = {"y": noun[:-1] + "ies", "h": noun + "es"}
-    return f"{count:,} {noun if count == 1 else forms.get(noun[-1], noun + 's')}"
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}s"
 
 
 def shorten(text: Any, most: int = 1500) -> str:
     """Cut a long text (a native stack trace), and say so."""
     whole = str(text)
     return whole if len(whole) <= most else f"{whole[:most]}\n… ({len(whole) - most:,} more characters)"
+
+
+def tail(text: Any, most: int = 1500) -> str:
+    """Keep the end of a long text (standard error of a process that died), and say so."""
+    whole = str(text)
+    return whole if len(whole) <= most else f"({len(whole) - most:,} earlier characters) …\n{whole[-most:]}"
 
 
 def in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:

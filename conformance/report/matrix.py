@@ -100,4 +100,6 @@ def _table(
     backends = {name: list(lines[name].values()) for name in in_order(lines, order)}
     cells = [cell for group in backends.values() for line in group for cell in line.cells.values()]
     in_domains = Counter({domain: domains[domain] for domain in DOMAINS})
-    return OpTable(op, summary, backends, sum(c.failing for c in cells), sum(c.total for c in cells), in_domains)
+    return OpTable(
+        op, summary, backends, sum(c.failing for c in cells), sum(c.total for c in cells), in_domains
+    )

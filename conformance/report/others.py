@@ -1,6 +1,6 @@
 """What is neither pass nor discrepancy: claims, observations, declared limits; and the first answer. Pure."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from conformance.ledger import Entry
@@ -24,6 +24,11 @@ class ApiClaims:
     def of(self, verdict: str) -> list[Row]:
         """Return the claims with that verdict."""
         return self.rows.get(verdict, [])
+
+    @property
+    def sources(self) -> list[str]:
+        """The documents that the claims are from."""
+        return list(dict.fromkeys(str(row["source"]) for rows in self.rows.values() for row in rows))
 
 
 def claims_by_api(rows: list[Row]) -> list[ApiClaims]:
@@ -100,7 +105,9 @@ class Surprise:
 
 def surprises(facts: Facts, groups: list[Group], entries: dict[str, Entry]) -> list[Surprise]:
     """List everything unexpected: what failed to run first, then regressions, then stale entries."""
-    found = [Surprise("lost", f"{r['backend']} could not be used", shorten(r["lost"], 400)) for r in facts.lost]
+    found = [
+        Surprise("lost", f"{r['backend']} could not be used", shorten(r["lost"], 400)) for r in facts.lost
+    ]
     found += _results(facts, entries)
     found += [
         Surprise("regression", f"{g.backend} {g.what}: {g.cause}", _size(g), f"#{g.id}")
@@ -136,7 +143,9 @@ def _results(facts: Facts, entries: dict[str, Entry]) -> list[Surprise]:
     order = {"harness": 0, "notrun": 1}
     return [
         Surprise(outcome, title, f"{plural(len(cases), 'result')}. {shorten(text, 400)}", cases=cases)
-        for (outcome, title, text), cases in sorted(together.items(), key=lambda item: order.get(item[0][0], 2))
+        for (outcome, title, text), cases in sorted(
+            together.items(), key=lambda item: order.get(item[0][0], 2)
+        )
     ]
 
 
@@ -146,37 +155,40 @@ def _size(found: Group) -> str:
 
 
 def answer(facts: Facts, found: list[Surprise]) -> tuple[str, str]:
-    """Answer in a word and a sentence: is anything unexpected?"""
+    """Answer in a word and a sentence whether anything is unexpected."""
     outcomes, statuses = facts.count("outcome"), facts.count("status")
-    total = len(facts.results)
-    if not total:
+    total = plural(len(facts.results), "result")
+    if not facts.results:
         return "Nothing ran", "The stream has no results, so it shows nothing about any backend."
-    faults = statuses["harness"]
-    parts = [
-        plural(faults, "harness fault") if faults else "",
-        plural(outcomes["regression"] - faults, "regression") if outcomes["regression"] > faults else "",
-        f"{plural(outcomes['stale'], 'result')} that a stale ledger entry calls failing" if outcomes["stale"] else "",
-        f"{plural(outcomes['notrun'], 'result')} not run" if outcomes["notrun"] else "",
-        _claims(facts),
-        plural(sum(1 for s in found if s.outcome == "stale" and not s.cases), "unused ledger entry").replace(
-            "entrys", "entries"
-        )
-        if any(s.outcome == "stale" and not s.cases for s in found)
-        else "",
-        f"{', '.join(row['backend'] for row in facts.lost)} lost" if facts.lost else "",
-    ]
-    wrong = "; ".join(part for part in parts if part)
     if found:
-        return "Yes", f"Among {plural(total, 'result')}: {wrong}."
+        wrong = "; ".join(_wrong(facts, found))
+        unfinished = "" if facts.complete else " The run is not complete."
+        return "Yes", f"Among {total}: {wrong}.{unfinished}"
     if not facts.complete:
-        return "Cannot tell", f"The run did not finish. The {plural(total, 'result')} it reached are as expected."
+        return "Cannot tell", f"The run did not finish. What it reached, {total}, is as expected."
     entries = len({row["ledger"] for row in facts.results if row.get("outcome") == "known"})
-    known = f"{plural(outcomes['known'], 'result')} known as {plural(entries, 'discrepancy')} of the ledger"
-    rest = f"{statuses['pass']:,} pass, {known}, {statuses['observed']:,} observed"
-    return "No", f"All {plural(total, 'result')} are as expected: {rest}, {statuses['unsupported']:,} unsupported."
+    known = f"{plural(outcomes['known'], 'failure')} known to the ledger ({plural(entries, 'entry')})"
+    rest = f"{statuses['observed']:,} observed, {statuses['unsupported']:,} declared unsupported"
+    return "No", f"All {total} are as expected: {statuses['pass']:,} pass, {known}, {rest}."
 
 
-def _claims(facts: Facts) -> str:
-    count = Counter(row.get("outcome", "ok") for row in facts.claims)
-    unexpected = sum(n for outcome, n in count.items() if outcome not in ("ok", "known"))
-    return f"{plural(unexpected, 'claim')} with an unexpected verdict" if unexpected else ""
+def _wrong(facts: Facts, found: list[Surprise]) -> list[str]:
+    """Name what is unexpected, with counts, in order of how bad it is."""
+    outcomes, faults = facts.count("outcome"), facts.count("status")["harness"]
+    unused = sum(1 for surprise in found if surprise.outcome == "stale" and not surprise.cases)
+    claims = sum(1 for row in facts.claims if row.get("outcome", "ok") not in ("ok", "known"))
+    counted = [
+        (len(facts.lost), "lost backend"),
+        (faults, "harness fault"),
+        (outcomes["notrun"], "result that did not run"),
+        (outcomes["regression"] - faults, "regression"),
+        (outcomes["stale"] + unused, "stale ledger entry"),
+        (claims, "claim with a new verdict"),
+    ]
+    return [_counted(count, noun) for count, noun in counted if count > 0]
+
+
+def _counted(count: int, noun: str) -> str:
+    head, _, tail = noun.partition(" that ")
+    head, joint, more = (head, " that ", tail) if tail else noun.partition(" with ")
+    return plural(count, head) + joint + more

@@ -1,0 +1,247 @@
+"""`conformance audit`: how many planted faults would the cases catch, and which would get through.
+
+Each fault of each op is put into an honest backend's replies, one case after the other, and judged on
+the same path as a framework's. The first check that fails catches it. A fault that no check catches is
+a survivor: a case is missing.
+"""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal, get_args
+
+import msgspec
+import numpy as np
+
+from conformance.arrays import to_wire
+from conformance.claims import Claims
+from conformance.compare import Check
+from conformance.errors import HarnessError
+from conformance.faults import Fault, plant
+from conformance.judge import declared_unsupported, judge, promised
+from conformance.load import Api, Case, Operator, evidence
+from conformance.opfile import ClaimDecl
+from conformance.run import expectation, variant
+from conformance.trial import Call, Trial
+from conformance.types import Category, Phase, Raised, Reply
+
+MOST_ELEMENTS = 100_000
+"""Larger cases are left out, for time: what only they could catch counts as a survivor."""
+
+WIDTH = 80
+HEADINGS = ("op", "caught / planted", "impossible", "cases")
+FINE = ("pass", "observed", "unsupported")
+
+
+class Survivor(msgspec.Struct, frozen=True):
+    """A fault that the cases let through.
+
+    Attributes:
+        fault: its name.
+        why: `never exercised` if it changed no bit of any reply; else it `survived` every comparison.
+        changed: how many replies it changed.
+        closest: of those, the case in which it came nearest to its bound, and how near.
+
+    """
+
+    fault: str
+    why: Literal["never exercised", "survived"]
+    changed: int = 0
+    closest: str = ""
+    error_over_bound: float = 0.0
+
+
+class Score(msgspec.Struct, frozen=True):
+    """What an audit says of one op.
+
+    Attributes:
+        op: its name.
+        planted, caught: how many faults were tried, and how many a check caught.
+        survivors: the others.
+        impossible: the faults that this op cannot have, each with the reason: not among the planted.
+        cases: how many cases were used.
+        left_out: the ids of those that were too large, or that no API claims.
+
+    """
+
+    op: str
+    planted: int
+    caught: int
+    survivors: tuple[Survivor, ...]
+    impossible: tuple[tuple[str, str], ...]
+    cases: int
+    left_out: tuple[str, ...] = ()
+
+
+def audit(operators: list[Operator], most_elements: int = MOST_ELEMENTS) -> list[Score]:
+    """Plant every fault of every op and count those that its cases catch.
+
+    Raises:
+        HarnessError: an honest backend does not pass: nothing said about faults would mean anything.
+
+    """
+    return [_audit(op, most_elements) for op in operators]
+
+
+def _audit(op: Operator, most_elements: int) -> Score:
+    trials, left_out = _trials(op, most_elements)
+    for trial in trials:
+        _require_fine(trial.case, judge(trial.case, trial.api, trial.expected, trial.honest_reply))
+    outside = [Call(case, op.apis[0]) for case in op.cases if case.domain == "undefined"]
+    planted, impossible, survivors = 0, [], []
+    for fault in plant(op, trials, outside):
+        if fault.impossible:
+            impossible.append((fault.name, fault.impossible))
+            continue
+        planted += 1
+        if survivor := _hunt(fault, trials):
+            survivors.append(survivor)
+    for name, caught in _promises(op):
+        planted += 1
+        if not caught:
+            survivors.append(Survivor(name, "survived"))
+    found = tuple(survivors)
+    return Score(op.name, planted, planted - len(found), found, tuple(impossible), len(trials), left_out)
+
+
+def _trials(op: Operator, most_elements: int) -> tuple[list[Trial], tuple[str, ...]]:
+    """Pair every case that has an answer with an API that claims it, the small cases first."""
+    trials, left_out = [], []
+    for case in op.cases:
+        if case.domain == "undefined":
+            continue
+        api = next((api for api in op.apis if declared_unsupported(case, api) is None), None)
+        expected = expectation(case, api) if api and _elements(case) <= most_elements else None
+        if api is None or expected is None:
+            left_out.append(case.id)
+        else:
+            trials.append(Trial(case, api, expected))
+    return sorted(trials, key=lambda trial: _elements(trial.case)), tuple(left_out)
+
+
+def _elements(case: Case) -> int:
+    return max(tensor.size for tensor in case.tensors.values())
+
+
+def _require_fine(case: Case, checks: list[Check]) -> None:
+    for check in checks:
+        if check.status not in FINE:
+            what = f"an honest backend's {check.check} is a {check.status}"
+            raise HarnessError(f"{case.id}: {what}: {check.message}")
+
+
+def _hunt(fault: Fault, trials: list[Trial]) -> Survivor | None:
+    """Put a fault into one case after the other until a check fails; return it if none does."""
+    changed, closest, nearest = 0, "", 0.0
+    for trial in trials:
+        reply = fault.reply(trial)
+        if reply is None or reply == trial.honest_reply:
+            continue
+        changed += 1
+        checks = judge(trial.case, trial.api, trial.expected, reply)
+        if any(check.status not in FINE for check in checks):
+            return None
+        ratio = max((check.error_over_bound or 0.0 for check in checks), default=0.0)
+        if ratio > nearest or not closest:
+            closest, nearest = trial.case.id, ratio
+    why: Literal["never exercised", "survived"] = "survived" if changed else "never exercised"
+    return Survivor(fault.name, why, changed, closest, nearest)
+
+
+# -- promised errors ----------------------------------------------------------------------------------
+
+
+def _promises(op: Operator) -> Iterator[tuple[str, bool]]:
+    """Plant the ways of breaking each promise of an error, in the API whose document makes it."""
+    for api in op.apis:
+        for claim in api.claims:
+            undefined = [case for case in op.cases if case.domain == "undefined"]
+            cases = [case for case in undefined if any(evidence(p, case) for p in claim.cases)]
+            if not claim.raises or not cases:
+                continue
+            for case in cases:
+                checks, refuted = _hold(case, api, claim, _raise("call", claim.raises[0]))
+                _require_fine(case, checks)
+                if refuted:
+                    raise HarnessError(f"{case.id}: a kept promise refutes {claim.claim!r} of {api.name}")
+            what = f"{api.name}: promised error {claim.claim!r}"
+            for how, broken in _breaches(cases[0], api, claim).items():
+                yield f"{what} {how}", any(_is_caught(case, api, claim, broken) for case in cases)
+
+
+def _breaches(case: Case, api: Api, claim: ClaimDecl) -> dict[str, Reply]:
+    number = to_wire(np.ones((), np.float32))
+    category = (claim.raises or ["value"])[0]
+    broken = {
+        "not raised": Reply(0, number),
+        "raised only when read": _raise("read", category),
+        "raised only by the gradient": Reply(0, number, {"input": _raise("backward", category).output}),
+        "raised as an internal error": _raise("call", "internal"),
+    }
+    others = [c for c in get_args(Category) if c != "internal" and c not in promised(case, api)]
+    return broken | ({"raised in another category": _raise("call", others[0])} if others else {})
+
+
+def _raise(phase: Phase, category: Category) -> Reply:
+    return Reply(0, Raised(phase, category, "PlantedError", "planted"))
+
+
+def _hold(case: Case, api: Api, claim: ClaimDecl, reply: Reply) -> tuple[list[Check], bool]:
+    """Judge a reply to an undefined case, and say whether it refutes the claim, as a run would."""
+    checks = judge(case, api, None, reply)
+    alone = replace(api, claims=(claim,))
+    claims = Claims(variant)
+    claims.expect(case.op, alone)
+    claims.hear(case, alone, None, reply, checks)
+    return checks, claims.verdicts()[0].verdict == "refuted"
+
+
+def _is_caught(case: Case, api: Api, claim: ClaimDecl, reply: Reply) -> bool:
+    checks, refuted = _hold(case, api, claim, reply)
+    return refuted or any(check.status not in FINE for check in checks)
+
+
+# -- for people ---------------------------------------------------------------------------------------
+
+
+def render(scores: list[Score]) -> str:
+    """Return caught / planted per op, each survivor with what it means, in 80 columns."""
+    width = max([2, *(len(score.op) for score in scores)])
+    rows = [
+        (score.op, f"{score.caught} / {score.planted}", str(len(score.impossible)), str(score.cases))
+        for score in scores
+    ]
+    lines = [f"{op:<{width}}  {caught:>16}  {no:>10}  {n:>5}" for op, caught, no, n in (HEADINGS, *rows)]
+    for score in scores:
+        lines += _reasons(score)
+        if score.left_out:
+            lines += ["", *_wrapped(f"{score.op}: left out of the audit: {', '.join(score.left_out)}")]
+        if score.survivors:
+            lines += ["", *_wrapped(f"{score.op}: survivors, each a missing case")]
+        for survivor in score.survivors:
+            lines += _wrapped(f"  {survivor.fault} ({_meaning(survivor)})")
+    return "\n".join(lines)
+
+
+def _reasons(score: Score) -> list[str]:
+    """Say why faults are impossible, and how many for each reason."""
+    counted = Counter(reason for _, reason in score.impossible)
+    if not counted:
+        return []
+    said = "; ".join(f"{reason} ({number})" for reason, number in counted.items())
+    return ["", *_wrapped(f"{score.op}: impossible: {said}")]
+
+
+def _meaning(survivor: Survivor) -> str:
+    if survivor.why == "never exercised":
+        return "never exercised: no case where it would change a bit"
+    if not survivor.closest:
+        return "survived"
+    near = f"{survivor.error_over_bound:.2g} of the bound in {survivor.closest}"
+    return f"survived {survivor.changed} cases; nearest: {near}"
+
+
+def _wrapped(text: str) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
+    return textwrap.wrap(text.lstrip(), WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")

@@ -1,0 +1,207 @@
+"""The command line."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from conformance.adapters import BACKENDS
+from conformance.errors import Exit, InvalidFileError, UsageError
+from conformance.ledger import load_ledger
+from conformance.load import Case, Operator, api_of, find_case, load_suite
+from conformance.pool import backend_spec
+from conformance.run import Selection, expectation, resolved_params, run
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Conformance of PyTorch, PaddlePaddle and MindSpore operators with a NumPy oracle.",
+)
+
+CasesOption = Annotated[Path | None, typer.Option("--cases", help="Folder (or file) of case files.")]
+LedgerOption = Annotated[Path | None, typer.Option("--ledger", help="Folder of the ledger of known discrepancies.")]
+OpOption = Annotated[list[str] | None, typer.Option("--op", help="Only this operator (repeatable).")]
+DEFAULT_OUT = Path("reports/latest")
+
+
+def _suite(cases: Path | None, ops: list[str] | None = None) -> list[Operator]:
+    suite = load_suite(cases)
+    unknown = set(ops or ()) - {op.name for op in suite}
+    if unknown:
+        raise UsageError(f"no operator {sorted(unknown)[0]!r}; there are {', '.join(op.name for op in suite)}")
+    return [op for op in suite if not ops or op.name in ops]
+
+
+@app.command("run")
+def run_command(
+    backend: Annotated[list[str] | None, typer.Option("--backend", help="NAME or NAME=PYTHON (repeatable).")] = None,
+    op: OpOption = None,
+    api: Annotated[list[str] | None, typer.Option("--api", help="Only APIs matching this glob.")] = None,
+    keyword: Annotated[str, typer.Option("-k", help="Only case ids with this substring or glob.")] = "",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where run.jsonl and index.html go.")] = DEFAULT_OUT,
+    cases: CasesOption = None,
+    ledger: LedgerOption = None,
+    timeout: Annotated[float, typer.Option(help="Seconds a case may take.")] = 30.0,
+) -> None:
+    """Run cases through real frameworks and hold them against the oracle."""
+    from conformance.report.build import write_report  # noqa: PLC0415 - Jinja2 is not needed to start
+    from conformance.terminal import progress, summarise  # noqa: PLC0415 - nor is Rich's progress
+
+    suite, known = _suite(cases, op), load_ledger(ledger)
+    selection = Selection(
+        tuple(backend_spec(name) for name in backend or BACKENDS), tuple(op or ()), tuple(api or ()), keyword
+    )
+    console, began = Console(), time.perf_counter()
+    with progress(console) as report:
+        summary = run(suite, selection, known, out, timeout=timeout, progress=report)
+    write_report(out / "run.jsonl", out, suite, known)
+    summarise(console, summary, out, time.perf_counter() - began)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command("list")
+def list_command(
+    op: OpOption = None,
+    cases: CasesOption = None,
+    ids: Annotated[bool, typer.Option("--ids", help="Every case id, one a line.")] = False,
+) -> None:
+    """List operators and their APIs, or every case id."""
+    suite = _suite(cases, op)
+    if ids:
+        for operator in suite:
+            for case in operator.cases:
+                print(case.id)
+        return
+    table = Table("operator", "cases", "API", box=None, pad_edge=False)
+    for operator in suite:
+        for place, api in enumerate(operator.apis):
+            table.add_row(*((operator.name, str(len(operator.cases))) if place == 0 else ("", "")), api.name)
+    Console().print(table)
+
+
+@app.command("show")
+def show_command(
+    case: Annotated[str, typer.Argument(help="Case id, as in `conformance list --ids`.")],
+    api: Annotated[str, typer.Argument(help="API whose documented defaults apply.")] = "",
+    cases: CasesOption = None,
+) -> None:
+    """Show one case: its inputs, what the oracle expects, and the bounds."""
+    found = find_case(load_suite(cases), case)
+    binding = api_of(found.op, api) if api else found.op.apis[0]
+    np.set_printoptions(linewidth=78, threshold=60, precision=9)
+    print(f"{found.id}\n  {found.where}\n  {found.domain}: {found.why}")
+    print(f"  parameters: {resolved_params(found, binding)}")
+    for name, tensor in found.tensors.items():
+        print(f"\n{name}: {tensor.dtype}{list(tensor.shape)} {found.layouts[name]}\n{tensor}")
+    expected = expectation(found, binding)
+    if expected is None:
+        print("\nno expected value: the definition does not know these inputs")
+        return
+    _show_exact("output", found, expected.output.low, expected.output.high, expected.output.bound)
+    for name, exact in expected.gradients.items():
+        _show_exact(f"grad.{name}", found, exact.low, exact.high, exact.bound)
+
+
+def _show_exact(name: str, case: Case, low: np.ndarray, high: np.ndarray, bound: np.ndarray) -> None:  # type: ignore[type-arg]
+    print(f"\n{name}: {case.dtype}{list(low.shape)}\n{low.astype(np.float64)}")
+    if (low < high).any():
+        print(f"up to, at kinks:\n{high.astype(np.float64)}")
+    print(f"± {bound.astype(np.float64)}")
+
+
+@app.command("repro")
+def repro_command(
+    case: Annotated[str, typer.Argument(help="Case id.")],
+    api: Annotated[str, typer.Argument(help="API name.")],
+    check: Annotated[str, typer.Option(help="Which check (output, grad.NAME, raises).")] = "",
+    results: Annotated[Path, typer.Option("--run", help="The run whose result to reproduce.")] = DEFAULT_OUT / "run.jsonl",
+    cases: CasesOption = None,
+) -> None:
+    """Print a script that shows a discrepancy with NumPy and the framework alone."""
+    from conformance.repro import script  # noqa: PLC0415 - only this command writes scripts
+    from conformance.stream import read_stream  # noqa: PLC0415
+
+    found = find_case(load_suite(cases), case)
+    binding = next((a for a in found.op.apis if a.name == api), None)
+    if binding is None:
+        raise UsageError(f"{found.op.name} has no API {api!r}; it has {', '.join(a.name for a in found.op.apis)}")
+    rows = [
+        row
+        for row in read_stream(results, partial=True)
+        if row["type"] == "result" and (row["case"], row["api"]) == (case, api) and check in ("", row["check"])
+    ]
+    if not rows:
+        raise UsageError(f"{results} has no result of {api} on {case} {check}".rstrip())
+    failing = [row for row in rows if row["status"] in ("fail", "error", "crash", "timeout")]
+    print(script(found, binding, (failing or rows)[0]))
+
+
+@app.command("check")
+def check_command(cases: CasesOption = None, ledger: LedgerOption = None) -> None:
+    """Validate every case file, claim and ledger entry, without a framework."""
+    suite, known = load_suite(cases), load_ledger(ledger)
+    for op in suite:
+        for case in op.cases:
+            try:
+                _ = case.tensors
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                raise InvalidFileError(case.where, f"case {case.id}: {error}") from error
+    entries = sum(len(e) for e in known.entries.values())
+    claims = sum(len(api.claims) for op in suite for api in op.apis)
+    total = sum(len(op.cases) for op in suite)
+    print(f"{len(suite)} operators, {total} cases, {claims} claims, {entries} ledger entries: valid")
+
+
+@app.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of a line of run.jsonl."""
+    from conformance.schema import stream_schema  # noqa: PLC0415 - only here
+
+    print(msgspec.json.format(msgspec.json.encode(stream_schema()), indent=2).decode())
+
+
+@app.command("report")
+def report_command(
+    results: Annotated[Path, typer.Argument(help="A run.jsonl.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = DEFAULT_OUT,
+    cases: CasesOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Write the HTML report of a run."""
+    from conformance.report.build import write_report  # noqa: PLC0415 - only here
+
+    print(write_report(results, out, load_suite(cases), load_ledger(ledger)))
+
+
+@app.command("audit")
+def audit_command(op: OpOption = None, cases: CasesOption = None) -> None:
+    """Plant faults in an honest backend and count how many the cases catch."""
+    from conformance.audit import audit, render  # noqa: PLC0415 - only here
+
+    scores = audit(_suite(cases, op))
+    print(render(scores))
+    raise typer.Exit(Exit.UNEXPECTED if any(score.survivors for score in scores) else Exit.OK)
+
+
+ledger_app = typer.Typer(help="The ledger of known discrepancies.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+
+
+@ledger_app.command("update")
+def ledger_update_command(
+    results: Annotated[Path, typer.Argument(help="A run.jsonl.")] = DEFAULT_OUT / "run.jsonl",
+    cases: CasesOption = None,
+) -> None:
+    """Propose entries for a run's unexpected results; each needs a reason before `check` accepts it."""
+    from conformance.propose import proposals  # noqa: PLC0415 - only here
+    from conformance.stream import read_stream  # noqa: PLC0415
+
+    sys.stdout.write(proposals(list(read_stream(results, partial=True)), load_suite(cases)))

@@ -1,0 +1,148 @@
+"""`conformance ledger update`: propose entries for what a run found unexpected, each with `reason: TODO`.
+
+A proposal matches exactly the failing results that it was made from: its case patterns are widened only
+as far as no conforming result is caught, for that would be stale at once.
+"""
+
+import datetime
+import math
+import re
+from collections import defaultdict
+from typing import Any
+
+import yaml
+
+from conformance.ledger import FAILING
+from conformance.load import Operator, glob
+
+Row = dict[str, Any]
+Key = tuple[str, ...]
+
+
+def proposals(rows: list[Row], suite: list[Operator]) -> str:
+    """Return the YAML text of proposed entries, by framework, for unexpected failures of a stream."""
+    versions = {row["backend"]: row["version"] for row in rows if row["type"] == "backend"}
+    ours = {op.name for op in suite}
+    results = [row for row in rows if row["type"] == "result" and row["op"] in ours]
+    groups: dict[Key, list[Row]] = defaultdict(list)
+    for row in results:
+        if row["outcome"] == "regression" and row["status"] in FAILING:
+            groups[row["backend"], row["op"], row["kind"] or row["status"], mechanism(row)].append(row)
+    by_backend: dict[str, list[Row]] = defaultdict(list)
+    for (backend, _, _, _), failing in sorted(groups.items()):
+        by_backend[backend] += entries(failing, results, versions[backend])
+    for row in rows:
+        if row["type"] == "claim" and row["outcome"] == "regression":
+            by_backend[row["backend"]].append(_claim_entry(row, versions[row["backend"]]))
+    return "".join(
+        f"# reports/known/{backend}.yaml\n"
+        + yaml.safe_dump({"entries": found}, sort_keys=False, allow_unicode=True, width=110)
+        for backend, found in by_backend.items()
+    )
+
+
+def mechanism(row: Row) -> str:
+    """Name what failures with one cause share: the exception and its words, or for numbers the case's name."""
+    error = row.get("error")
+    if error and "exception" in error:
+        words = re.sub(r"[^A-Za-z ]+", " ", error["message"])[:40]
+        return f"{error['exception']} {' '.join(words.split())}"
+    if error:
+        return str(error.get("signal", ""))
+    return str(row["case"].partition("[")[0])
+
+
+def entries(failing: list[Row], results: list[Row], version: str) -> list[Row]:
+    """Make the fewest entries that match `failing` and nothing else among `results`."""
+    wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in failing:
+        wanted[row["api"], row["check"]].add(_short(row))
+    by_cases: dict[frozenset[str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for (api, check), cases in wanted.items():
+        by_cases[frozenset(cases)][check].add(api)
+    found = []
+    for cases, checks in by_cases.items():
+        by_apis: dict[frozenset[str], list[str]] = defaultdict(list)
+        for check, apis in checks.items():
+            by_apis[frozenset(apis)].append(check)
+        for apis, names in by_apis.items():
+            mine = [r for r in failing if r["api"] in apis and r["check"] in names and _short(r) in cases]
+            others = [
+                r
+                for r in results
+                if r["op"] == mine[0]["op"] and r["api"] in apis and r["check"] in names and _short(r) not in cases
+            ]
+            found.append(_entry(mine, patterns(set(cases), {_short(r) for r in others}), version))
+    return found
+
+
+def patterns(cases: set[str], others: set[str]) -> list[str]:
+    """Cover `cases` with globs that match none of `others`, the widest first."""
+    chosen: list[str] = []
+    left = set(cases)
+    while left:
+        case = min(left)
+        for candidate in [*_candidates(case), case]:
+            if not any(glob(candidate, other) for other in others):
+                chosen.append(candidate)
+                left = {other for other in left if not glob(candidate, other)}
+                break
+    return sorted(chosen)
+
+
+def _candidates(case: str) -> list[str]:
+    """Wider and wider readings of a case id, from the whole name to one parameter left open."""
+    name, _, inside = case.partition("[")
+    parts = inside.rstrip("]").split(",")
+    ends = [f"{name}[{','.join(parts[:n])},*" for n in range(1, len(parts))]
+    starts = [f"{name}[*{','.join(parts[n:])}]" for n in range(1, len(parts))]
+    single = [f"{name}[*{part},*" for part in parts[1:-1]]
+    return [f"{name}[*", *ends, *starts, *single]
+
+
+def _entry(rows: list[Row], cases: list[str], version: str) -> Row:
+    first = rows[0]
+    ratios = [r["error_over_bound"] for r in rows if isinstance(r["error_over_bound"], float)]
+    entry: Row = {
+        "id": f"{first['backend']}-{first['op']}-{re.sub('[^a-z0-9]+', '-', mechanism(first).lower())[:48]}".strip("-"),
+        "op": first["op"],
+        "api": sorted({r["api"] for r in rows}),
+        "check": sorted({r["check"] for r in rows}),
+        "cases": cases,
+        "kind": first["kind"] or first["status"],
+    }
+    if first["kind"] in ("value", "grad_value") and len(ratios) == len(rows) and max(ratios) < 1e30:
+        entry["band"] = [_round(min(ratios), math.floor), _round(max(ratios), math.ceil)]
+    return {**entry, **_footer(version)}
+
+
+def _claim_entry(row: Row, version: str) -> Row:
+    return {
+        "id": f"{row['backend']}-{row['op']}-claim-{row['claim']}-{row['api'].rpartition('.')[2].lower()}",
+        "op": row["op"],
+        "api": [row["api"]],
+        "check": [f"claim.{row['claim']}"],
+        "kind": "refuted",
+        **_footer(version),
+    }
+
+
+def _footer(version: str) -> Row:
+    return {
+        "versions": f"=={version.partition('+')[0]}",
+        "reason": "TODO",
+        "upstream": "unreported",
+        "since": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+    }
+
+
+def _round(value: float, direction: Any) -> float:
+    """Round to two digits, outward."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return float(f"{direction(value / unit) * unit:.6g}")
+
+
+def _short(row: Row) -> str:
+    return str(row["case"].partition("/")[2])

@@ -1,0 +1,160 @@
+"""`pytest cases --backend NAME`: the case files collected directly, one item per case × API, in process.
+
+In process, so `--pdb` stops in the framework's call; a kernel that kills its process kills this one too
+(run those under `-n`, or with `conformance run`, which puts every backend in a worker of its own).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.compare import Check
+from conformance.errors import ConformanceError
+
+_FAILING = ("regression", "stale", "notrun")
+_MOST_LINES = 15
+
+
+class DiscrepancyError(Exception):
+    """A case whose checks are not what the oracle or the ledger says."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--backend`: without it the plugin does nothing."""
+    group = parser.getgroup("conformance")
+    group.addoption("--backend", default=None, help="collect conformance cases and run them on this backend")
+    group.addoption("--conformance-ledger", default=None, help="folder of the ledger (default: the shipped one)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start nothing yet; refuse an unknown backend at once."""
+    name = config.getoption("--backend")
+    if name is None:
+        return
+    from conformance.adapters import BACKENDS  # noqa: PLC0415 - nothing is loaded unless asked for
+
+    if name not in BACKENDS:
+        raise pytest.UsageError(f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "CaseFile | None":
+    """Collect a YAML file that declares an op."""
+    if parent.config.getoption("--backend") is None or file_path.suffix != ".yaml":
+        return None
+    with file_path.open("rb") as file:
+        declares = any(line.startswith(b"op:") for line in file)
+    return CaseFile.from_parent(parent, path=file_path) if declares else None
+
+
+class CaseFile(pytest.File):
+    """An op file."""
+
+    def collect(self) -> Iterator["CaseItem"]:
+        """Yield an item for each case and each API of the backend."""
+        from conformance.load import load_operator  # noqa: PLC0415
+
+        backend = self.config.getoption("--backend")
+        try:
+            operator = load_operator(self.path)
+        except ConformanceError as error:
+            raise self.CollectError(str(error)) from error
+        for case in operator.cases:
+            for api in operator.apis:
+                if api.backend == backend:
+                    name = f"{case.id.partition('/')[2]}::{api.name}"
+                    yield CaseItem.from_parent(self, name=name, case=case, api=api)
+
+
+class CaseItem(pytest.Item):
+    """One case through one API."""
+
+    def __init__(self, *, case: Any, api: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.case, self.api = case, api
+
+    def runtest(self) -> None:
+        """Run the line for this case: oracle, call, judge, classify."""
+        from conformance.judge import judge  # noqa: PLC0415
+        from conformance.run import expectation, request_for  # noqa: PLC0415
+
+        adapter, version = _adapter(self.config)
+        expected = expectation(self.case, self.api)
+        reply = adapter.execute(request_for(self.case, self.api, 0, expected))
+        ledger = _ledger(self.config)
+        known, failed, declared = [], [], []
+        for check in judge(self.case, self.api, expected, reply):
+            outcome, entry, why = ledger.classify(self.case, self.api, check, version)
+            if outcome in _FAILING:
+                failed.append((check, why))
+            elif outcome == "known":
+                known.append(entry)
+            elif check.status == "unsupported":
+                declared.append(check.message)
+        if failed:
+            raise DiscrepancyError(self._explain(failed))
+        if known:
+            pytest.xfail(f"known: {', '.join(dict.fromkeys(known))}")
+        if declared:
+            pytest.skip(declared[0][:200])
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """Give a discrepancy its own few lines; anything else is a fault of ours, with its traceback."""
+        if isinstance(excinfo.value, DiscrepancyError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Point at the case in its YAML file."""
+        line = int(self.case.where.rsplit(":", 2)[1])
+        return self.path, line - 1, f"{self.case.id} {self.api.name}"
+
+    def _explain(self, failed: list[tuple[Check, str]]) -> str:
+        lines = [f"{self.api.name} on {self.case.id}", f"  {self.case.where}: {self.case.why}"]
+        for check, why in failed[:3]:
+            lines.append(f"  {check.check}: {check.kind or check.status}: {check.message[:160]}")
+            if check.bound is not None and check.mismatched:
+                terms = ", ".join(f"{name} {value:.2g}" for name, value in check.bound_terms.items())
+                lines.append(
+                    f"    {check.mismatched} of {check.compared} elements; error/bound {check.error_over_bound:.3g}; "
+                    f"bound from {terms}"
+                )
+            if why:
+                lines.append(f"    {why}")
+        if len(failed) > 3:
+            lines.append(f"  … and {len(failed) - 3} more checks")
+        lines.append(f"  conformance run --api {self.api.name} -k '{self.case.id}' -o /tmp/run")
+        lines.append(f"  conformance repro '{self.case.id}' {self.api.name} --run /tmp/run/run.jsonl")
+        return "\n".join(lines[:_MOST_LINES])
+
+
+_ADAPTER: Any = pytest.StashKey()
+_LEDGER: Any = pytest.StashKey()
+
+
+def _adapter(config: pytest.Config) -> tuple[Any, str]:
+    """Import the framework at the first item, not at collection."""
+    if _ADAPTER not in config.stash:
+        from conformance.adapters import BACKENDS  # noqa: PLC0415
+        from conformance.worker import load_adapter  # noqa: PLC0415
+
+        adapter = load_adapter(BACKENDS[config.getoption("--backend")])
+        os.environ.update(adapter.environ)
+        try:
+            version = adapter.start().version
+        except ImportError as error:
+            pytest.exit(f"backend {adapter.name} cannot be imported: {error}", returncode=3)
+        config.stash[_ADAPTER] = (adapter, version)
+    adapter, version = config.stash[_ADAPTER]
+    return adapter, version
+
+
+def _ledger(config: pytest.Config) -> Any:
+    if _LEDGER not in config.stash:
+        from conformance.ledger import load_ledger  # noqa: PLC0415
+
+        folder = config.getoption("--conformance-ledger")
+        config.stash[_LEDGER] = load_ledger(Path(folder) if folder else None)
+    return config.stash[_LEDGER]

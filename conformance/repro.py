@@ -1,0 +1,355 @@
+"""Repro scripts: one discrepancy as a Python script with NumPy and one framework, nothing of ours.
+
+A script exits 1 while the discrepancy is there and 0 once it is fixed. It is written for the
+maintainer of the framework, who has not installed this project.
+"""
+
+import textwrap
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from conformance.arrays import from_wire, largest_finite, unit_roundoff
+from conformance.errors import HarnessError, UsageError
+from conformance.judge import promised
+from conformance.load import Api, Case, evidence, wire_tensors
+from conformance.oracle import Exact, Expectation
+from conformance.repro_batch import execute_many
+from conformance.repro_dialects import DIALECTS, Dialect, call_text
+from conformance.repro_literals import HELPERS, WIDTH, cotangent, index, number, statements
+from conformance.run import expectation, resolved_params
+
+__all__ = ["execute_many", "script"]
+
+ALL_ELEMENTS = 64
+"""Up to so many elements are compared; of a larger result the worst and a few others."""
+CHILD_SECONDS = 60
+
+_DISTRIBUTION = {"paddle": "paddlepaddle"}
+
+_VERDICTS = {
+    "value": "computes a wrong value",
+    "grad_value": "computes a wrong gradient",
+    "nonfinite": "gives NaN or infinity where it should not, or a number where it should not",
+    "dtype": "returns the wrong dtype",
+    "shape": "returns the wrong shape",
+    "grad_missing": "gives no gradient",
+    "raises": "raises",
+    "no_raise": "does not raise",
+    "mutated_input": "changes its input",
+    "crash": "ends the process",
+    "timeout": "does not return",
+    "error": "fails with an internal error",
+}
+
+
+def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
+    """Write the script for one `result` row of a stream.
+
+    Args:
+        case, api: what was run.
+        row: the result; `check`, `status`, `kind`, `message`, `worst` and `error` are used.
+        version: of the framework as the stream's `backend` row has it; else the one installed here.
+
+    Raises:
+        UsageError: the row is an observation or did not come about: there is nothing to reproduce.
+
+    """
+    status = row.get("status", "fail")
+    undefined = case.domain == "undefined"
+    fatal = status in ("crash", "timeout")
+    if status in ("observed", "notrun", "harness") or (undefined and not fatal and not promised(case, api)):
+        what = f"{case.id} of {api.name}, {row['check']}"
+        raise UsageError(f"{what}: {status}, so there is nothing to reproduce")
+    dialect = DIALECTS[api.backend]
+    inputs, helpers = _inputs(case, api, dialect)
+    call = call_text(case, api)
+    expected = _expected(case, api)
+    if fatal:
+        body = _survival(case, dialect, call, expected)
+    elif expected is None:
+        body = _promise(dialect, call)
+    else:
+        body = _comparison(case, dialect, call, row, expected)
+    if (row.get("error") or {}).get("phase") == "build":  # the framework refuses to make the inputs
+        inputs, body = "", body.replace("try:\n", f"try:\n{textwrap.indent(inputs, '    ')}\n", 1)
+    helpers |= {name for name in HELPERS if f"{name}(" in body}
+    parts = [
+        _header(case, api, row, version or _installed(dialect)),
+        _GUARD.format(seconds=CHILD_SECONDS) if fatal else "import sys",
+        f"import numpy as np\n{dialect.imports}",
+        f'print("{dialect.name}", {dialect.name}.__version__)',
+        *(HELPERS[name] for name in sorted(helpers)),
+        inputs,
+        body,
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _header(case: Case, api: Api, row: dict[str, Any], seen: str) -> str:
+    check, kind = row["check"], row.get("kind") or row.get("status", "fail")
+    what = f"{api.name} {_VERDICTS.get(kind, kind)}"
+    if check.startswith("grad."):
+        what += f" (gradient by `{check[5:]}`)"
+    elif kind == "raises" and case.domain == "undefined":
+        what = f"{api.name} raises, but not at the call"
+    message = (row.get("message") or "").strip().splitlines()
+    lines = [what + (f": {message[0]}" if message else ".")]
+    lines += [f"  {case.id}: {case.why}", f"  {case.op.name}: {case.op.summary}", f"  {api.decl.doc}"]
+    for claim in api.claims if case.domain == "undefined" else ():
+        if claim.raises and any(evidence(pattern, case) for pattern in claim.cases):
+            lines.append(f"  The document says: {' '.join(claim.says.split())}")
+    lines += [f"  Seen with {seen}.", "Exits 1 while the discrepancy is there, 0 once it is fixed."]
+    return "\n".join(_comment(line) for line in lines)
+
+
+def _comment(line: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in line[:600])
+    text = printable.strip()
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent="# ",
+        subsequent_indent="# " if text == printable else "#   ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _installed(dialect: Dialect) -> str:
+    distribution = _DISTRIBUTION.get(dialect.name, dialect.name)
+    try:
+        return f"{distribution} {version(distribution)}"
+    except PackageNotFoundError:
+        return f"{distribution}, version not recorded"
+
+
+@lru_cache(maxsize=4)
+def _remembered(key: tuple[str, str]) -> list[Expectation | None]:
+    """Hold the oracle's last answers: the scripts of one case follow each other."""
+    del key
+    return []
+
+
+def _expected(case: Case, api: Api) -> Expectation | None:
+    memory = _remembered((case.id, repr(sorted(resolved_params(case, api).items()))))
+    if not memory:
+        memory.append(expectation(case, api))
+    return memory[0]
+
+
+def _inputs(case: Case, api: Api, dialect: Dialect) -> tuple[str, set[str]]:
+    """Write the statements that leave each input as a tensor of the framework."""
+    lines, helpers = [], set[str]()
+    for name, wire in wire_tensors(case, api).items():
+        values = from_wire(wire)
+        text, needed = statements(name, case, values)
+        helpers |= needed
+        contiguous = wire.layout == "contiguous" or not values.ndim
+        prefix, literal = f"{name} = ", text.removeprefix(f"{name} = ")
+        if contiguous and not needed and literal != text and f"\n{name}" not in literal:
+            lines.append(prefix + dialect.tensor(literal, wire.dtype))
+        else:
+            lines += [text, dialect.placed(name, wire.dtype, wire.layout, values.shape)]
+    return "\n".join(lines), helpers
+
+
+def _comparison(
+    case: Case, dialect: Dialect, call: str, row: dict[str, Any], expected: Expectation
+) -> str:
+    """Call, differentiate, and compare as `conformance.compare` does."""
+    check: str = row["check"]
+    name = check.removeprefix("grad.") if check.startswith("grad.") else ""
+    exact = expected.gradients[name] if name else expected.output
+    before = ""
+    if name:
+        kind = _first_floating(case)
+        before, _ = cotangent(case, expected.output.low.shape, case.tensors[kind].dtype)
+        block = dialect.differentiate(call, name, case.tensors[kind].dtype.name)
+        block += f'\nif gradient is None:\n    print("no gradient by `{name}`")\n    sys.exit(1)'
+        result = "gradient"
+    else:
+        block, result = f"output = {call}", "output"
+    block += f"\ngot = {dialect.read(result, exact.dtype)}"
+    repeated = not name and exact.low.size > 0 and not all(case.tensors[n].size for n in case.specs)
+    if repeated:
+        block += "\n# Of no elements some kernels return what memory held before, by luck a zero: ask often."
+        block += f"\nrepeats = [{dialect.read(call, exact.dtype)} for _ in range(100)]"
+    after = ""
+    if row.get("kind") == "mutated_input":
+        before, after = _mutation(case, dialect)
+    wanted = f"{dialect.dtype(exact.dtype)}, {exact.low.shape}"
+    shape = f"""\
+if ({result}.dtype, tuple({result}.shape)) != ({wanted}):
+    print("got", {result}.dtype, tuple({result}.shape), "expected", {wanted})
+    sys.exit(1)"""
+    signed = case.signed_zero and not name
+    parts = [before, _attempt(block), after, shape, _table(exact, row), _distance(exact, signed=signed)]
+    return "\n\n".join(part for part in parts if part) + (_REPEATED if repeated else _ONCE) + _VERDICT
+
+
+def _attempt(block: str) -> str:
+    return f"""\
+try:
+{textwrap.indent(block, "    ")}
+except Exception as error:
+    print(f"raised {{type(error).__name__}}: {{error}}")
+    sys.exit(1)"""
+
+
+def _mutation(case: Case, dialect: Dialect) -> tuple[str, str]:
+    """Write the statements before and after the call that see whether it changed an input."""
+    bits = ", ".join(f'"{n}": {dialect.read(n, case.dtypes[n])}.tobytes()' for n in case.specs)
+    before = f"def inputs():\n    return {{{bits}}}\n\nbefore = inputs()"
+    after = """\
+changed = [name for name, bits in inputs().items() if bits != before[name]]
+if changed:
+    print("the call changed its input", *changed)
+    sys.exit(1)"""
+    return before, after
+
+
+def _table(exact: Exact, row: dict[str, Any]) -> str:
+    """Write the expected elements: all of a small result, else the worst and a few others."""
+    shape, size = exact.low.shape, exact.low.size
+    flat = np.arange(size)
+    if size > ALL_ELEMENTS:
+        flat = np.linspace(0, size - 1, 8).astype(int)
+        worst = tuple(row.get("worst") or ())
+        if len(worst) == len(shape):
+            flat = np.union1d(flat, [int(np.ravel_multi_index(worst, shape))])
+    lines = []
+    for place in flat:
+        at = tuple(int(i) for i in np.unravel_index(int(place), shape))
+        if not exact.undecided[at]:
+            low, high = (_written(end[at], exact.dtype) for end in (exact.low, exact.high))
+            value = low if low == high else f"({low}, {high})"
+            lines.append(f"    ({index(at)}, {value}, {number(float(exact.bound[at]))}),")
+    comment = "# index, exact value, bound: how far from it rounding may put an honest result"
+    if exact.kinks:
+        comment += "\n# A pair is a kink, where every slope between its ends is right."
+    if size > len(lines):
+        comment += f"\n# ({len(lines)} of {size} elements)"
+    return "\n".join([comment, "EXPECTED = [", *lines, "]"])
+
+
+def _written(value: Any, dtype: str) -> str:
+    """Write an exact value: float64 is precise enough to judge the smaller dtypes, not itself."""
+    return number(value if dtype == "float64" else np.float64(value))
+
+
+def _distance(exact: Exact, *, signed: bool) -> str:
+    overflow = largest_finite(exact.dtype) * (1 + unit_roundoff(exact.dtype) / 2)
+    signs = "\n    if low == 0 and got == 0:  # this op passes the zero on, so its sign counts"
+    signs += "\n        return 0.0 if np.signbit(low) == np.signbit(got) else np.inf"
+    return _DISTANCE.format(overflow=overflow, dtype=exact.dtype, signs=signs if signed else "")
+
+
+def _first_floating(case: Case) -> str:
+    """Name the tensor whose dtype the cotangent has (as `run.request_for`)."""
+    for name, decl in case.op.decl.tensors.items():
+        if decl.kind == "floating" and name in case.specs:
+            return name
+    raise HarnessError(f"{case.id} has no floating tensor")
+
+
+def _promise(dialect: Dialect, call: str) -> str:
+    """Write a script that is right where the call itself raises, but not with an internal error."""
+    own = f", {dialect.refusals}" if dialect.refusals else ""
+    return f"""\
+try:
+{textwrap.indent(f"output = {call}", "    ")}
+except Exception as error:
+    print(f"raised {{type(error).__name__}}: {{error}}")
+    refusals = (IndexError, NotImplementedError, TypeError, ValueError{own})
+    # Any other class is an internal error that happened to come out, not a refusal.
+    sys.exit(0 if isinstance(error, refusals) or type(error) is RuntimeError else 1)
+print("returned, where the document promises an error")
+sys.exit(1)"""
+
+
+def _survival(case: Case, dialect: Dialect, call: str, expected: Expectation | None) -> str:
+    """Write what the child process does: the call, and every gradient that the run asked for."""
+    blocks = [_tolerant(f"output = {call}\n{dialect.read('output', case.dtype)}")]
+    if expected is not None and case.gradients:
+        kind = case.tensors[_first_floating(case)].dtype
+        text, _ = cotangent(case, expected.output.low.shape, kind)
+        text = text.replace("cotangent = ", "values = ", 1)
+        for name in case.gradients:
+            block = f"cotangent = values\n{dialect.differentiate(call, name, kind.name)}"
+            blocks.append(_tolerant(f"{block}\n{dialect.read('gradient', case.dtype)}"))
+        blocks.insert(0, text)
+    return "\n\n".join([*blocks, "sys.exit(0)"])
+
+
+def _tolerant(block: str) -> str:
+    return f"""\
+try:
+{textwrap.indent(block, "    ")}
+except Exception as error:  # a refusal is not a crash
+    print(f"raised {{type(error).__name__}}")"""
+
+
+_GUARD = """\
+import signal
+import subprocess
+import sys
+
+if sys.argv[1:] != ["child"]:  # the call takes its process down: it gets one of its own
+    command = [sys.executable, __file__, "child"]
+    try:
+        status = subprocess.run(command, timeout={seconds}, capture_output=True).returncode
+    except subprocess.TimeoutExpired:
+        print("no answer in {seconds} s")
+        sys.exit(1)
+    if status:
+        print("the process died:", signal.Signals(-status).name if status < 0 else f"exit status {{status}}")
+    sys.exit(1 if status else 0)
+"""
+
+_DISTANCE = '''\
+OVERFLOW = np.longdouble({overflow!r})  # from here on a {dtype} rounds to infinity
+
+
+def distance(got, low, high, bound):
+    """How far `got` lies outside [low, high], in bounds; infinite where NaN or infinity are misplaced."""
+    if np.isnan(low) or np.isnan(got):
+        return 0.0 if np.isnan(low) and np.isnan(got) else np.inf
+    if np.isinf(got):
+        return 0.0 if (high + bound >= OVERFLOW if got > 0 else low - bound <= -OVERFLOW) else np.inf
+    if low - bound >= OVERFLOW or high + bound <= -OVERFLOW:
+        return np.inf{signs}
+    return float(max(low - got, got - high, 0.0) / bound)
+
+
+def compare(got):
+    """The elements that are wrong, the worst first."""
+    wrong = []
+    for index, exact, bound in EXPECTED:
+        low, high = map(np.longdouble, exact if isinstance(exact, tuple) else (exact, exact))
+        error = distance(np.longdouble(got[index]), low, high, bound)
+        if error > 1:
+            wrong.append((error, index, got[index], low, high, bound))
+    return sorted(wrong, key=lambda each: -each[0])'''
+
+_ONCE = """
+
+
+wrong = compare(got)
+"""
+
+_REPEATED = """
+
+
+wrong = max(map(compare, repeats), key=len)
+"""
+
+_VERDICT = """\
+for error, index, value, low, high, bound in wrong[:10]:
+    exact = f"{low:.9g}" if low == high or np.isnan(low) else f"in [{low:.9g}, {high:.9g}]"
+    print(f"{index}: got {value:.9g}, expected {exact}, bound {bound:.3g}: {error:.3g} x the bound")
+print(f"{len(wrong)} of {len(EXPECTED)} elements are wrong")
+sys.exit(1 if wrong else 0)
+"""

@@ -1,0 +1,180 @@
+"""How each framework's tensors, reads and gradients are written in a repro script.
+
+These are the adapters (`conformance/adapters`) as a person would type them; where an adapter changes,
+so must its dialect. A test runs the scripts, so neither can drift unnoticed.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from conformance.load import Api, Case, wire_params
+from conformance.repro_literals import WIDTH, scalar
+from conformance.types import Layout
+
+
+class Dialect(ABC):
+    """One framework's way of writing things down."""
+
+    name: ClassVar[str]
+    refusals: ClassVar[str] = ""
+    """Exception classes of its own that mean an honest refusal."""
+    imports: ClassVar[str]
+
+    @abstractmethod
+    def tensor(self, values: str, dtype: str) -> str:
+        """Make a contiguous tensor from a NumPy expression."""
+
+    @abstractmethod
+    def reversed_axes(self, ndim: int) -> str:
+        """Return the method call that reverses the axes as a view."""
+
+    @abstractmethod
+    def read(self, tensor: str, dtype: str) -> str:
+        """Return an expression for the values as a NumPy array."""
+
+    @abstractmethod
+    def differentiate(self, call: str, name: str, dtype: str) -> str:
+        """Write the statements that leave `gradient`, from `cotangent` (NumPy) and `name`, a tensor."""
+
+    def dtype(self, name: str) -> str:
+        """Name a dtype."""
+        return f"{self.name}.{name}"
+
+    def placed(self, name: str, dtype: str, layout: Layout, shape: tuple[int, ...]) -> str:
+        """Turn the NumPy array `name` into a tensor of the same name, laid out in memory as the case says."""
+        ndim = len(shape)
+        if layout == "transposed" and ndim > 1:
+            source = self.tensor(f"np.ascontiguousarray({name}.T)", dtype)
+            return f"{name} = {source}{self.reversed_axes(ndim)}  # transposed in memory"
+        if layout == "strided" and ndim:
+            wide = (*shape[:-1], 2 * shape[-1])
+            source = self.tensor(f"np.stack([{name}, np.flip({name}, -1)], -1).reshape({wide})", dtype)
+            return f"{name} = {source}[..., ::2]  # every second element of a larger tensor"
+        return f"{name} = {self.tensor(name, dtype)}"
+
+
+class Torch(Dialect):
+    """PyTorch."""
+
+    name = "torch"
+    imports = "import torch"
+
+    def tensor(self, values: str, dtype: str) -> str:
+        """`torch.tensor` keeps NumPy's dtype."""
+        return f"torch.tensor({values})" + (".to(torch.bfloat16)" if dtype == "bfloat16" else "")
+
+    def reversed_axes(self, ndim: int) -> str:
+        """`permute`."""
+        return f".permute({', '.join(map(str, reversed(range(ndim))))})"
+
+    def read(self, tensor: str, dtype: str) -> str:
+        """NumPy has no bfloat16, so that is read through float32."""
+        return f"{tensor}.detach(){'.float()' if dtype == 'bfloat16' else ''}.numpy()"
+
+    def differentiate(self, call: str, name: str, dtype: str) -> str:
+        """`autograd.grad`; an output without a graph has no gradient."""
+        return f"""\
+{name}.requires_grad_()
+output = {call}
+cotangent = {self.tensor("cotangent", dtype)}.to(output.dtype)
+gradient = None
+if output.requires_grad:
+    (gradient,) = torch.autograd.grad(output, [{name}], grad_outputs=cotangent, allow_unused=True)"""
+
+
+class Paddle(Dialect):
+    """PaddlePaddle."""
+
+    name = "paddle"
+    imports = 'import paddle\n\npaddle.set_device("cpu")'
+    refusals = "paddle.base.core.EnforceNotMet"
+
+    def tensor(self, values: str, dtype: str) -> str:
+        """`paddle.to_tensor` keeps NumPy's dtype."""
+        return f"paddle.to_tensor({values})" + (".astype(paddle.bfloat16)" if dtype == "bfloat16" else "")
+
+    def reversed_axes(self, ndim: int) -> str:
+        """`transpose` is a view."""
+        return f".transpose({list(reversed(range(ndim)))})"
+
+    def read(self, tensor: str, dtype: str) -> str:
+        """`.numpy()` of bfloat16 would be raw bits."""
+        return f"{tensor}{'.astype(paddle.float32)' if dtype == 'bfloat16' else ''}.numpy()"
+
+    def differentiate(self, call: str, name: str, dtype: str) -> str:
+        """`paddle.grad`; an output that stops gradients has none."""
+        return f"""\
+{name}.stop_gradient = False
+output = {call}
+cotangent = {self.tensor("cotangent", dtype)}.astype(output.dtype)
+gradient = None
+if not output.stop_gradient:
+    (gradient,) = paddle.grad(output, [{name}], grad_outputs=[cotangent], allow_unused=True)"""
+
+
+class MindSpore(Dialect):
+    """MindSpore, PyNative."""
+
+    name = "mindspore"
+    imports = """\
+import mindspore
+
+mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+mindspore.set_device("CPU")
+# PyNative is asynchronous: without this line an error appears at a later, unrelated call.
+mindspore.runtime.launch_blocking()
+try:  # With NumPy 2 the first op on a tensor and a Python number fails, once per process, with a notice.
+    mindspore.Tensor(np.ones(1, np.float32)) + 1
+except SystemError:
+    pass"""
+
+    def tensor(self, values: str, dtype: str) -> str:
+        """Give the dtype, as the constructor converts some."""
+        return f"mindspore.Tensor({values}, mindspore.{'bool_' if dtype == 'bool' else dtype})"
+
+    def reversed_axes(self, ndim: int) -> str:
+        """`permute`."""
+        return f".permute({', '.join(map(str, reversed(range(ndim))))})"
+
+    def read(self, tensor: str, dtype: str) -> str:
+        """NumPy has no bfloat16, so that is read through float32."""
+        return f"{tensor}{'.astype(mindspore.float32)' if dtype == 'bfloat16' else ''}.asnumpy()"
+
+    def differentiate(self, call: str, name: str, dtype: str) -> str:
+        """`GradOperation`: what is differentiated by is an argument; MindSpore gives zeros, never None."""
+        body = call.replace("\n", "\n    ")
+        return f"""\
+def function({name}):
+    return {body}
+
+output = function({name})
+cotangent = {self.tensor("cotangent", dtype)}.astype(output.dtype)
+gradient = mindspore.ops.GradOperation(get_all=True, sens_param=True)(function)({name}, cotangent)[0]"""
+
+
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Torch(), Paddle(), MindSpore())}
+
+
+def call_text(case: Case, api: Api) -> str:
+    """Write the call as a person would: the required tensors by position, everything else by keyword.
+
+    The binding lists its arguments in the order of the API's signature, so the leading tensors may go by
+    position.
+    """
+    binding = api.binding
+    given = {name: scalar(value) for name, value in wire_params(case, api).items()}
+    given |= {name: name for name in case.specs}
+    entry = api.name
+    if binding.init is not None:
+        entry += f"({', '.join(f'{k}={given[n]}' for n, k in binding.init.items() if n in given)})"
+    arguments, leading = [], True
+    for name, keyword in binding.call.items():
+        required = name in case.op.decl.tensors and not case.op.decl.tensors[name].optional
+        leading = leading and required and name in given
+        if name in given:
+            arguments.append(given[name] if leading or binding.positional else f"{keyword}={given[name]}")
+    picked = "" if binding.returns is None else f"[{binding.returns}]"
+    line = f"{entry}({', '.join(arguments)}){picked}"
+    if len(line) <= WIDTH - 12:
+        return line
+    return f"{entry}(\n    {', '.join(arguments)}\n){picked}"
