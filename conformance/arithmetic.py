@@ -68,7 +68,7 @@ def _mode() -> Arithmetic:
 
 
 def add(first: Any, second: Any, third: Any | None = None) -> NDArray:
-    """first + second (+ third), rounded in the order that the context names."""
+    """Add first + second (+ third), rounded in the order that the context names."""
     if third is None:
         return np.asarray(first + second)
     terms = [first, second, third]

@@ -44,8 +44,9 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes  # noqa: PLC0415 - workers import this module and must not need ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+        name = ml_dtypes.bfloat16
+    dtype: np.dtype[Any] = np.dtype(name)
+    return dtype
 
 
 def spacing(dtype: str, value: NDArray) -> NDArray:
@@ -59,7 +60,7 @@ def spacing(dtype: str, value: NDArray) -> NDArray:
     with np.errstate(all="ignore"):
         _, power = np.frexp(np.where(np.isfinite(magnitude) & (magnitude >= normal), magnitude, normal))
         ulp = np.ldexp(np.ones_like(magnitude), power + exponent)
-    return np.maximum(ulp, smallest)
+    return np.asarray(np.maximum(ulp, smallest))
 
 
 def neighbour(value: float, dtype: str, *, up: bool) -> float:

@@ -8,7 +8,7 @@ a survivor: a case is missing.
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import msgspec
@@ -89,20 +89,29 @@ def _audit(op: Operator, most_elements: int) -> Score:
     for trial in trials:
         _require_fine(trial.case, judge(trial.case, trial.api, trial.expected, trial.honest_reply))
     outside = [Call(case, op.apis[0]) for case in op.cases if case.domain == "undefined"]
-    planted, impossible, survivors = 0, [], []
+    tally = _Tally()
     for fault in plant(op, trials, outside):
         if fault.impossible:
-            impossible.append((fault.name, fault.impossible))
-            continue
-        planted += 1
-        if survivor := _hunt(fault, trials):
-            survivors.append(survivor)
-    for name, caught in _promises(op):
-        planted += 1
-        if not caught:
-            survivors.append(Survivor(name, "survived"))
-    found = tuple(survivors)
-    return Score(op.name, planted, planted - len(found), found, tuple(impossible), len(trials), left_out)
+            tally.impossible.append((fault.name, fault.impossible))
+        else:
+            tally.count(_hunt(fault, trials))
+    for api, claim in _promises(op):
+        _break(op, api, claim, tally)
+    caught = tally.planted - len(tally.survivors)
+    survivors, impossible = tuple(tally.survivors), tuple(tally.impossible)
+    return Score(op.name, tally.planted, caught, survivors, impossible, len(trials), left_out)
+
+
+@dataclass
+class _Tally:
+    planted: int = 0
+    survivors: list[Survivor] = field(default_factory=list)
+    impossible: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, survivor: Survivor | None) -> None:
+        self.planted += 1
+        if survivor is not None:
+            self.survivors.append(survivor)
 
 
 def _trials(op: Operator, most_elements: int) -> tuple[list[Trial], tuple[str, ...]]:
@@ -152,22 +161,40 @@ def _hunt(fault: Fault, trials: list[Trial]) -> Survivor | None:
 # -- promised errors ----------------------------------------------------------------------------------
 
 
-def _promises(op: Operator) -> Iterator[tuple[str, bool]]:
-    """Plant the ways of breaking each promise of an error, in the API whose document makes it."""
+def _promises(op: Operator) -> Iterator[tuple[Api, ClaimDecl]]:
+    """Yield the claims that promise an error on a case without an answer of its own."""
     for api in op.apis:
         for claim in api.claims:
-            undefined = [case for case in op.cases if case.domain == "undefined"]
-            cases = [case for case in undefined if any(evidence(p, case) for p in claim.cases)]
-            if not claim.raises or not cases:
-                continue
-            for case in cases:
-                checks, refuted = _hold(case, api, claim, _raise("call", claim.raises[0]))
-                _require_fine(case, checks)
-                if refuted:
-                    raise HarnessError(f"{case.id}: a kept promise refutes {claim.claim!r} of {api.name}")
-            what = f"{api.name}: promised error {claim.claim!r}"
-            for how, broken in _breaches(cases[0], api, claim).items():
-                yield f"{what} {how}", any(_is_caught(case, api, claim, broken) for case in cases)
+            if claim.raises and any(case.domain == "undefined" for case in _evidence(op, claim)):
+                yield api, claim
+
+
+def _held_to(op: Operator, api: Api, claim: ClaimDecl) -> list[Case]:
+    """Return the undefined cases on which a promise is judged, once an API that keeps it has passed them."""
+    undefined = [case for case in _evidence(op, claim) if case.domain == "undefined"]
+    cases = [case for case in undefined if declared_unsupported(case, api) is None]
+    for case in cases:
+        checks, refuted = _hold(case, api, claim, _raise("call", (claim.raises or ["value"])[0]))
+        _require_fine(case, checks)
+        if refuted:
+            raise HarnessError(f"{case.id}: a kept promise refutes {claim.claim!r} of {api.name}")
+    return cases
+
+
+def _evidence(op: Operator, claim: ClaimDecl) -> list[Case]:
+    return [case for case in op.cases if any(evidence(pattern, case) for pattern in claim.cases)]
+
+
+def _break(op: Operator, api: Api, claim: ClaimDecl, tally: _Tally) -> None:
+    """Break a promise in every way."""
+    what = f"{api.name}: promised error {claim.claim!r}"
+    cases = _held_to(op, api, claim)
+    if not cases:
+        tally.impossible.append((what, "a promise about what is declared unsupported is not judged"))
+        return
+    for how, broken in _breaches(cases[0], api, claim).items():
+        caught = any(_is_caught(case, api, claim, broken) for case in cases)
+        tally.count(None if caught else Survivor(f"{what} {how}", "survived"))
 
 
 def _breaches(case: Case, api: Api, claim: ClaimDecl) -> dict[str, Reply]:

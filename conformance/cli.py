@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conformance.adapters import BACKENDS
+from conformance.arrays import NDArray
 from conformance.errors import Exit, InvalidFileError, UsageError
 from conformance.ledger import load_ledger
 from conformance.load import Case, Operator, api_of, find_case, load_suite
@@ -27,7 +28,9 @@ app = typer.Typer(
 )
 
 CasesOption = Annotated[Path | None, typer.Option("--cases", help="Folder (or file) of case files.")]
-LedgerOption = Annotated[Path | None, typer.Option("--ledger", help="Folder of the ledger of known discrepancies.")]
+LedgerOption = Annotated[
+    Path | None, typer.Option("--ledger", help="Folder of the ledger of known discrepancies.")
+]
 OpOption = Annotated[list[str] | None, typer.Option("--op", help="Only this operator (repeatable).")]
 DEFAULT_OUT = Path("reports/latest")
 
@@ -36,17 +39,21 @@ def _suite(cases: Path | None, ops: list[str] | None = None) -> list[Operator]:
     suite = load_suite(cases)
     unknown = set(ops or ()) - {op.name for op in suite}
     if unknown:
-        raise UsageError(f"no operator {sorted(unknown)[0]!r}; there are {', '.join(op.name for op in suite)}")
+        raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(op.name for op in suite)}")
     return [op for op in suite if not ops or op.name in ops]
 
 
 @app.command("run")
 def run_command(
-    backend: Annotated[list[str] | None, typer.Option("--backend", help="NAME or NAME=PYTHON (repeatable).")] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option("--backend", help="NAME or NAME=PYTHON (repeatable).")
+    ] = None,
     op: OpOption = None,
     api: Annotated[list[str] | None, typer.Option("--api", help="Only APIs matching this glob.")] = None,
     keyword: Annotated[str, typer.Option("-k", help="Only case ids with this substring or glob.")] = "",
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where run.jsonl and index.html go.")] = DEFAULT_OUT,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Where run.jsonl and index.html go.")
+    ] = DEFAULT_OUT,
     cases: CasesOption = None,
     ledger: LedgerOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds a case may take.")] = 30.0,
@@ -110,7 +117,7 @@ def show_command(
         _show_exact(f"grad.{name}", found, exact.low, exact.high, exact.bound)
 
 
-def _show_exact(name: str, case: Case, low: np.ndarray, high: np.ndarray, bound: np.ndarray) -> None:  # type: ignore[type-arg]
+def _show_exact(name: str, case: Case, low: NDArray, high: NDArray, bound: NDArray) -> None:
     print(f"\n{name}: {case.dtype}{list(low.shape)}\n{low.astype(np.float64)}")
     if (low < high).any():
         print(f"up to, at kinks:\n{high.astype(np.float64)}")
@@ -122,7 +129,8 @@ def repro_command(
     case: Annotated[str, typer.Argument(help="Case id.")],
     api: Annotated[str, typer.Argument(help="API name.")],
     check: Annotated[str, typer.Option(help="Which check (output, grad.NAME, raises).")] = "",
-    results: Annotated[Path, typer.Option("--run", help="The run whose result to reproduce.")] = DEFAULT_OUT / "run.jsonl",
+    results: Annotated[Path, typer.Option("--run", help="The run whose result to reproduce.")] = DEFAULT_OUT
+    / "run.jsonl",
     cases: CasesOption = None,
 ) -> None:
     """Print a script that shows a discrepancy with NumPy and the framework alone."""
@@ -132,11 +140,15 @@ def repro_command(
     found = find_case(load_suite(cases), case)
     binding = next((a for a in found.op.apis if a.name == api), None)
     if binding is None:
-        raise UsageError(f"{found.op.name} has no API {api!r}; it has {', '.join(a.name for a in found.op.apis)}")
+        raise UsageError(
+            f"{found.op.name} has no API {api!r}; it has {', '.join(a.name for a in found.op.apis)}"
+        )
     rows = [
         row
         for row in read_stream(results, partial=True)
-        if row["type"] == "result" and (row["case"], row["api"]) == (case, api) and check in ("", row["check"])
+        if row["type"] == "result"
+        and (row["case"], row["api"]) == (case, api)
+        and check in ("", row["check"])
     ]
     if not rows:
         raise UsageError(f"{results} has no result of {api} on {case} {check}".rstrip())

@@ -152,7 +152,9 @@ def _expected(exact: Exact, worst: tuple[int, ...]) -> float | tuple[float, floa
 
 def _message(wide: NDArray, exact: Exact, worst: tuple[int, ...]) -> str:
     expected = _expected(exact, worst)
-    wanted = f"in [{expected[0]:.9g}, {expected[1]:.9g}]" if isinstance(expected, tuple) else f"{expected:.9g}"
+    wanted = (
+        f"in [{expected[0]:.9g}, {expected[1]:.9g}]" if isinstance(expected, tuple) else f"{expected:.9g}"
+    )
     where = f"at {list(worst)}: " if worst else ""
     return f"{where}got {float(wide[worst]):.9g}, exact {wanted}, bound {float(exact.bound[worst]):.3g}"
 

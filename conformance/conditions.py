@@ -41,10 +41,14 @@ def _tensor_conditions(op: Operator, name: str, trials: list[Trial]) -> dict[str
     if op.decl.tensors[name].kind == "label":
         for dtype in ("int32", "int64"):
             found[f"for {dtype} {name}"] = _of_label_dtype(name, dtype)
-        return found
-    for what, test in CONTENTS.items():
-        found[f"where {name} has {what}"] = _containing(name, test)
-    return found
+    return found | contents(op, name)
+
+
+def contents(op: Operator, name: str) -> dict[str, Condition]:
+    """Return the conditions on what a floating input holds."""
+    if op.decl.tensors[name].kind == "label":
+        return {}
+    return {f"where {name} has {what}": _containing(name, test) for what, test in CONTENTS.items()}
 
 
 CONTENTS: dict[str, Callable[[NDArray], Any]] = {

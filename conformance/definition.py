@@ -48,7 +48,9 @@ class Definition:
         self.variants[function.__name__] = function
         return function
 
-    def __call__(self, tensors: Mapping[str, NDArray], params: Mapping[str, Any], variant: str = "") -> NDArray:
+    def __call__(
+        self, tensors: Mapping[str, NDArray], params: Mapping[str, Any], variant: str = ""
+    ) -> NDArray:
         """Evaluate in the precision of the floating tensors; float parameters are brought to it first."""
         kind = working_kind(tensors)
         function = self.variants[variant] if variant else self.function
@@ -72,7 +74,8 @@ def working_kind(tensors: Mapping[str, NDArray]) -> np.dtype[Any]:
     """Return the dtype of the first floating tensor: the precision that an evaluation runs in."""
     for tensor in tensors.values():
         if tensor.dtype.kind not in "iub":
-            return tensor.dtype
+            kind: np.dtype[Any] = tensor.dtype
+            return kind
     raise HarnessError("a case needs at least one floating tensor")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.alterations import alterations
 from conformance.arrays import NDArray, largest_finite
-from conformance.conditions import Condition, conditions, has_signed_zero
+from conformance.conditions import Condition, conditions, contents, has_signed_zero
 from conformance.load import Operator
 from conformance.probes import Probes
 from conformance.trial import Alter, Call, Trial, raised
@@ -49,7 +49,11 @@ def plant(op: Operator, trials: list[Trial], outside: list[Call]) -> Iterator[Fa
     """
     probes = Probes(trials)
     when = conditions(op, trials)
-    undefined = {n: _undefined(condition, trials, outside) for n, condition in when.items()}
+    # What an input holds that has no derivative (a label of ±1) can be outside the definition.
+    fixed = [name for name in op.decl.tensors if name not in op.definition.differentiable]
+    undefined = dict.fromkeys(when, "")
+    for name in fixed:
+        undefined |= {n: _undefined(c, trials, outside) for n, c in contents(op, name).items()}
     instead = alterations(op, trials, probes)
     for quantity in ("output", *(f"grad.{name}" for name in op.definition.differentiable)):
         yield from _spoiling(op, quantity, probes)

@@ -25,14 +25,16 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One known discrepancy. Matchers narrow; a matcher that is absent matches all.
 
     `cases` are globs over the part of the id after the op, `api` and `check` globs too; a refuted claim
-    is matched by `check: claim.ID` with kind `refuted`.
+    is matched by `check: claim.ID` with kind `refuted`. `band` gives, by dtype, the measured range of
+    error/bound. `nondeterministic` is for results that read memory nobody wrote: they vary from run to
+    run and may even be right by luck, so a pass is not stale.
     """
 
     id: str
     op: str
     api: list[str]
     check: list[str]
-    kind: str
+    kind: str | list[str]
     versions: str
     reason: str
     upstream: str
@@ -40,14 +42,22 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cases: tuple[str, ...] = ("*",)
     dtype: list[str] = []
     params: dict[str, list[Scalar]] = {}
-    band: tuple[float, float] | None = None
+    band: dict[str, tuple[float, float]] = {}
+    nondeterministic: bool = False
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of failure that this entry knows."""
+        return [self.kind] if isinstance(self.kind, str) else self.kind
 
     def matches(self, case: Case, api: Api, check: str, version: str) -> bool:
         """Whether this entry speaks of that check of that API on that case."""
         return (
             self.speaks_of(case.op.name, api, check, version)
             and (not self.dtype or case.dtype in self.dtype)
-            and all(name in case.params and case.params[name] in wanted for name, wanted in self.params.items())
+            and all(
+                name in case.params and case.params[name] in wanted for name, wanted in self.params.items()
+            )
             and any(glob(pattern, case.id.partition("/")[2]) for pattern in self.cases)
         )
 
@@ -79,43 +89,62 @@ class Ledger:
         """Return the outcome of a check, the entry behind it, and why if it is not `ok` or `known`."""
         entries = [e for e in self.entries.get(api.backend, []) if e.matches(case, api, check.check, version)]
         self.hits.update(entry.id for entry in entries)
-        return _classify(entries, check.status, check.kind or check.status, check.error_over_bound)
+        return _classify(
+            entries, check.status, check.kind or check.status, (case.dtype, check.error_over_bound)
+        )
 
-    def classify_claim(self, op: str, api: Api, claim: str, verdict: str, version: str) -> tuple[Outcome, str, str]:
+    def classify_claim(
+        self, op: str, api: Api, claim: str, verdict: str, version: str
+    ) -> tuple[Outcome, str, str]:
         """Return the outcome of a claim: a refuted one has to be known."""
         check = f"claim.{claim}"
         entries = [e for e in self.entries.get(api.backend, []) if e.speaks_of(op, api, check, version)]
         self.hits.update(entry.id for entry in entries)
         status = {"refuted": "fail", "notrun": "notrun"}.get(verdict, "pass")
-        return _classify(entries, status, "refuted", None)
+        return _classify(entries, status, "refuted", ("", None))
 
     def unmatched(self, backend: str, ops: set[str]) -> list[Entry]:
         """Entries about what was run in full that matched nothing."""
         return [e for e in self.entries.get(backend, []) if e.op in ops and not self.hits[e.id]]
 
 
-def _classify(entries: list[Entry], status: str, kind: str, ratio: float | None) -> tuple[Outcome, str, str]:
+Measured = tuple[str, float | None]
+
+
+def _classify(entries: list[Entry], status: str, kind: str, measured: Measured) -> tuple[Outcome, str, str]:
     if status == "notrun":
         return "notrun", "", ""
+    if status == "harness":
+        return "regression", "", ""
     if status not in FAILING:
-        if entries and status != "harness":
-            return "stale", entries[0].id, f"ledger entry {entries[0].id} says it fails; it does not"
-        return ("regression", "", "") if status == "harness" else ("ok", "", "")
+        holding = [entry for entry in entries if not entry.nondeterministic]
+        if holding:
+            return "stale", holding[0].id, f"ledger entry {holding[0].id} says it fails; it does not"
+        return "ok", entries[0].id if entries else "", ""
     for entry in entries:
-        if entry.kind == kind and _in_band(entry, ratio):
+        if kind in entry.kinds and _in_band(entry, measured):
             return "known", entry.id, ""
     if not entries:
         return "regression", "", ""
     entry = entries[0]
-    if entry.kind != kind:
+    if kind not in entry.kinds:
         return "regression", entry.id, f"ledger entry {entry.id} knows it as {entry.kind}; now it is {kind}"
-    return "regression", entry.id, f"ledger entry {entry.id} allows error/bound {entry.band}; now {ratio:.4g}"
+    dtype, ratio = measured
+    allowed = list(entry.band.get(dtype, ()))
+    return (
+        "regression",
+        entry.id,
+        f"ledger entry {entry.id} allows error/bound {allowed} in {dtype}; now {ratio:.4g}",
+    )
 
 
-def _in_band(entry: Entry, ratio: float | None) -> bool:
-    if entry.band is None or ratio is None:
+def _in_band(entry: Entry, measured: Measured) -> bool:
+    dtype, ratio = measured
+    if not entry.band or ratio is None:
         return True
-    low, high = entry.band
+    if dtype not in entry.band:
+        return False
+    low, high = entry.band[dtype]
     return low / BAND_SLACK <= ratio <= high * BAND_SLACK
 
 

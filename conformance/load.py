@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from conformance import values
+from conformance.adapters import BACKENDS
 from conformance.arrays import FLOATING, INTEGER, NDArray
 from conformance.definition import Definition, definitions
 from conformance.errors import HarnessError, InvalidFileError, UsageError
@@ -18,7 +19,6 @@ from conformance.opfile import ApiDecl, CaseDecl, ClaimDecl, OpFile
 from conformance.types import Array, Binding, Domain, Scalar
 from conformance.yamlfile import Path_, YamlFile
 
-BACKEND_OF = {"torch": "torch", "paddle": "paddle", "mindspore": "mindspore"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -64,7 +64,7 @@ class Case:
         """Return a non-trivial cotangent [shape]: ±{0.5, 0.75, 1, 1.25, 1.5}, exact in every dtype."""
         draw = np.floor(values.stream(f"{self.id}/cotangent", int(np.prod(shape))) * 10)
         signed = (0.5 + 0.25 * (draw % 5)) * np.where(draw < 5, 1.0, -1.0)
-        return signed.reshape(shape)
+        return np.asarray(signed).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,15 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
 def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
     path: Path_ = ("apis", name)
     api = decl.apis[name]
-    backend = BACKEND_OF.get(name.split(".", maxsplit=1)[0])
-    if backend is None:
-        raise document.fail(path, f"{name!r} is in no namespace of a backend ({', '.join(BACKEND_OF)})")
+    backend = name.split(".", maxsplit=1)[0]
+    if backend not in BACKENDS:
+        raise document.fail(path, f"{name!r} is in no namespace of a backend ({', '.join(BACKENDS)})")
     call, init = _names(api.call), None if api.init is None else _names(api.init)
     for argument in {**call, **(init or {})}:
         if argument not in decl.tensors and argument not in decl.params:
-            raise document.fail((*path, "call"), f"{argument!r} is neither a tensor nor a parameter of the op")
+            raise document.fail(
+                (*path, "call"), f"{argument!r} is neither a tensor nor a parameter of the op"
+            )
     binding = Binding(name, call, init, api.positional, api.returns)
     return Api(name, backend, binding, api, tuple(decl.claims.get(name, ())))
 
@@ -174,7 +176,7 @@ def _expand(document: YamlFile, op: Operator, decl: CaseDecl, path: Path_) -> li
     for name in decl.params:
         if name not in op.decl.params:
             raise document.fail((*path, "params", name), f"the op has no parameter {name!r}")
-    matrix = {"dtype": ["float32"], **decl.matrix}
+    matrix: dict[str, list[Scalar]] = {"dtype": ["float32"], **decl.matrix}
     return [
         _concrete(document, op, decl, dict(zip(matrix, point, strict=True)), path)
         for point in itertools.product(*matrix.values())
@@ -189,7 +191,9 @@ def _concrete(document: YamlFile, op: Operator, decl: CaseDecl, point: dict[str,
     dtypes, pinned = {}, set()
     for name, spec in decl.inputs.items():
         options = spec if isinstance(spec, dict) else {}
-        dtypes[name] = options.get("dtype") or (dtype if op.decl.tensors[name].kind == "floating" else "int64")
+        dtypes[name] = options.get("dtype") or (
+            dtype if op.decl.tensors[name].kind == "floating" else "int64"
+        )
         layouts[name] = options.get("layout", "contiguous")
         if "dtype" in options:
             pinned.add(name)
@@ -260,7 +264,9 @@ def _check_claims(document: YamlFile, op: Operator) -> None:
             if len(given) != 1:
                 raise document.fail((*path, "claim"), "give exactly one way to verify the claim")
             if claim.untestable is None and not claim.cases:
-                raise document.fail((*path, "claim"), "a testable claim names the cases that are its evidence")
+                raise document.fail(
+                    (*path, "claim"), "a testable claim names the cases that are its evidence"
+                )
             if claim.variant and claim.variant not in op.definition.variants:
                 raise document.fail((*path, "variant"), f"the reference has no variant {claim.variant!r}")
             for position, pattern in enumerate(claim.cases):

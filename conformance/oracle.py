@@ -234,7 +234,7 @@ def _distance(result: NDArray, low: NDArray, high: NDArray) -> NDArray:
     """How far a result lies outside [low, high], elementwise."""
     with np.errstate(all="ignore"):
         wide = result.astype(low.dtype)
-        return np.maximum(np.maximum(low - wide, wide - high), 0)
+        return np.asarray(np.maximum(np.maximum(low - wide, wide - high), 0))
 
 
 def _bounded(

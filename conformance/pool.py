@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import execnet
 import msgspec
@@ -31,6 +31,7 @@ from conformance.types import Death, Environment, Reply, Request
 MAX_RESTARTS_IN_A_ROW = 3
 STARTUP_SECONDS = 180.0
 STDERR_LINES = 12
+STACK_LINES = 4
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ class _Worker:
         environ = getattr(__import__(module, fromlist=[name]), name).environ
         variables = "".join(f"//env:{key}={value}" for key, value in environ.items())
         self.group = execnet.Group()
-        self.gateway = self.group.makegateway(f"popen//python={self.spec.python}//chdir={self.scratch}{variables}")
+        self.gateway = self.group.makegateway(
+            f"popen//python={self.spec.python}//chdir={self.scratch}{variables}"
+        )
         root = str(Path(conformance.__file__).parent.parent)
         self.channel = self.gateway.remote_exec(worker.BOOTSTRAP)
         self.channel.send((self.spec.adapter, str(self.log), [*self.spec.paths, root]))
@@ -146,8 +149,17 @@ class _Worker:
     def last_words(self) -> str:
         if not self.log.exists():
             return ""
-        text = self.log.read_text(errors="replace")[-8000:]
-        return "\n".join(text.strip().splitlines()[-STDERR_LINES:])
+        said, fatal, dump = self.log.read_text(errors="replace")[-64_000:].rpartition("Fatal Python error: ")
+        if not fatal:
+            return _tail(dump, STDERR_LINES)
+        # What the native code said last stands before faulthandler's dump of every thread.
+        stack = dump.partition("Current thread")[2].splitlines()[1 : 1 + STACK_LINES]
+        frames = [line for line in stack if line.startswith("  File")]
+        return "\n".join([_tail(said, STDERR_LINES), fatal + dump.partition("\n")[0], *frames]).strip()
+
+
+def _tail(text: str, lines: int) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])
 
 
 class Pool:
@@ -163,7 +175,7 @@ class Pool:
             folder.mkdir()
             self._workers[spec.name] = _Worker(spec, self._events, folder)
 
-    def __enter__(self) -> "Pool":
+    def __enter__(self) -> Self:
         for each in self._workers.values():
             each.start()
         return self
@@ -239,7 +251,9 @@ class Pool:
             if each.lost:
                 continue
             if each.environment is None and waited > STARTUP_SECONDS:
-                yield from self._lose(each, f"backend {each.spec.name} did not start in {STARTUP_SECONDS:.0f} s")
+                yield from self._lose(
+                    each, f"backend {each.spec.name} did not start in {STARTUP_SECONDS:.0f} s"
+                )
             elif each.environment is not None and each.owed and waited > self._timeout:
                 yield from self._bury(each, "timeout")
 
@@ -251,7 +265,9 @@ class Pool:
         each.deaths_in_a_row += 1
         name = _signal_name(status)
         if each.environment is None or each.deaths_in_a_row > MAX_RESTARTS_IN_A_ROW * 4:
-            yield from self._lose(each, f"backend {each.spec.name} died while starting ({name}): {words[-300:]}")
+            yield from self._lose(
+                each, f"backend {each.spec.name} died while starting ({name}): {words[-300:]}"
+            )
             return
         guilty = each.owed.popleft() if each.owed else None
         each.start()

@@ -4,7 +4,7 @@ A proposal matches exactly the failing results that it was made from: its case p
 as far as no conforming result is caught, for that would be stale at once.
 """
 
-import datetime
+import datetime as dt
 import math
 import re
 from collections import defaultdict
@@ -42,7 +42,7 @@ def proposals(rows: list[Row], suite: list[Operator]) -> str:
 
 
 def mechanism(row: Row) -> str:
-    """Name what failures with one cause share: the exception and its words, or for numbers the case's name."""
+    """Name what failures with one cause share: the exception and its words, or the case's name."""
     error = row.get("error")
     if error and "exception" in error:
         words = re.sub(r"[^A-Za-z ]+", " ", error["message"])[:40]
@@ -58,19 +58,22 @@ def entries(failing: list[Row], results: list[Row], version: str) -> list[Row]:
     for row in failing:
         wanted[row["api"], row["check"]].add(_short(row))
     by_cases: dict[frozenset[str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for (api, check), cases in wanted.items():
-        by_cases[frozenset(cases)][check].add(api)
+    for (api, check), found_in in wanted.items():
+        by_cases[frozenset(found_in)][check].add(api)
     found = []
     for cases, checks in by_cases.items():
         by_apis: dict[frozenset[str], list[str]] = defaultdict(list)
-        for check, apis in checks.items():
-            by_apis[frozenset(apis)].append(check)
+        for check, claimed in checks.items():
+            by_apis[frozenset(claimed)].append(check)
         for apis, names in by_apis.items():
             mine = [r for r in failing if r["api"] in apis and r["check"] in names and _short(r) in cases]
             others = [
                 r
                 for r in results
-                if r["op"] == mine[0]["op"] and r["api"] in apis and r["check"] in names and _short(r) not in cases
+                if r["op"] == mine[0]["op"]
+                and r["api"] in apis
+                and r["check"] in names
+                and _short(r) not in cases
             ]
             found.append(_entry(mine, patterns(set(cases), {_short(r) for r in others}), version))
     return found
@@ -102,18 +105,29 @@ def _candidates(case: str) -> list[str]:
 
 def _entry(rows: list[Row], cases: list[str], version: str) -> Row:
     first = rows[0]
-    ratios = [r["error_over_bound"] for r in rows if isinstance(r["error_over_bound"], float)]
     entry: Row = {
-        "id": f"{first['backend']}-{first['op']}-{re.sub('[^a-z0-9]+', '-', mechanism(first).lower())[:48]}".strip("-"),
+        "id": f"{first['backend']}-{first['op']}-{_slug(mechanism(first))}".strip("-"),
         "op": first["op"],
         "api": sorted({r["api"] for r in rows}),
         "check": sorted({r["check"] for r in rows}),
         "cases": cases,
         "kind": first["kind"] or first["status"],
     }
-    if first["kind"] in ("value", "grad_value") and len(ratios) == len(rows) and max(ratios) < 1e30:
-        entry["band"] = [_round(min(ratios), math.floor), _round(max(ratios), math.ceil)]
+    if first["kind"] in ("value", "grad_value"):
+        entry["band"] = band(rows)
     return {**entry, **_footer(version)}
+
+
+def band(rows: list[Row]) -> dict[str, list[float]]:
+    """Return the range of error/bound, by dtype, rounded outward to two digits."""
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        dtype = row["case"].partition("[")[2].partition(",")[0].rstrip("]")
+        ratios[dtype].append(float(row["error_over_bound"]))
+    return {
+        dtype: [_round(min(found), math.floor), _round(max(found), math.ceil)]
+        for dtype, found in sorted(ratios.items())
+    }
 
 
 def _claim_entry(row: Row, version: str) -> Row:
@@ -127,19 +141,23 @@ def _claim_entry(row: Row, version: str) -> Row:
     }
 
 
+def _slug(text: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", text.lower())[:48]
+
+
 def _footer(version: str) -> Row:
     return {
         "versions": f"=={version.partition('+')[0]}",
         "reason": "TODO",
         "upstream": "unreported",
-        "since": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "since": dt.datetime.now(tz=dt.UTC).date().isoformat(),
     }
 
 
 def _round(value: float, direction: Any) -> float:
     """Round to two digits, outward."""
-    if value == 0:
-        return 0.0
+    if value == 0 or math.isinf(value):
+        return value
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
     return float(f"{direction(value / unit) * unit:.6g}")
 

@@ -26,7 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--backend`: without it the plugin does nothing."""
     group = parser.getgroup("conformance")
     group.addoption("--backend", default=None, help="collect conformance cases and run them on this backend")
-    group.addoption("--conformance-ledger", default=None, help="folder of the ledger (default: the shipped one)")
+    group.addoption(
+        "--conformance-ledger", default=None, help="folder of the ledger (default: the shipped one)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -118,7 +120,8 @@ class CaseItem(pytest.Item):
             if check.bound is not None and check.mismatched:
                 terms = ", ".join(f"{name} {value:.2g}" for name, value in check.bound_terms.items())
                 lines.append(
-                    f"    {check.mismatched} of {check.compared} elements; error/bound {check.error_over_bound:.3g}; "
+                    f"    {check.mismatched} of {check.compared} elements; "
+                    f"error/bound {check.error_over_bound:.3g}; "
                     f"bound from {terms}"
                 )
             if why:

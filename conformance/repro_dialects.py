@@ -36,6 +36,10 @@ class Dialect(ABC):
     def differentiate(self, call: str, name: str, dtype: str) -> str:
         """Write the statements that leave `gradient`, from `cotangent` (NumPy) and `name`, a tensor."""
 
+    def exp(self, number: float) -> str:
+        """Compute a tensor of one element that no operator returns by itself."""
+        return f"{self.name}.exp({self.tensor(f'np.full(1, {number}, np.float32)', 'float32')})"
+
     def dtype(self, name: str) -> str:
         """Name a dtype."""
         return f"{self.name}.{name}"
@@ -139,6 +143,10 @@ except SystemError:
     def read(self, tensor: str, dtype: str) -> str:
         """NumPy has no bfloat16, so that is read through float32."""
         return f"{tensor}{'.astype(mindspore.float32)' if dtype == 'bfloat16' else ''}.asnumpy()"
+
+    def exp(self, number: float) -> str:
+        """`ops.exp`."""
+        return super().exp(number).replace("mindspore.exp", "mindspore.ops.exp")
 
     def differentiate(self, call: str, name: str, dtype: str) -> str:
         """`GradOperation`: what is differentiated by is an argument; MindSpore gives zeros, never None."""

@@ -165,4 +165,3 @@ def _label_sets(name: str, shape: tuple[int, ...], key: int, most: int) -> str:
 
 
 HELPERS = {"draws": DRAWS, "round_to_bfloat16": ROUND_TO_BFLOAT16}
-

@@ -22,7 +22,7 @@ from conformance.load import Api, Case, Operator, glob, wire_params, wire_tensor
 from conformance.oracle import EXTENDED, ORACLE_DTYPE, Exact, Expectation, exact_gradients, exact_output
 from conformance.pool import BackendSpec, Lost, Pool
 from conformance.stream import StreamWriter
-from conformance.types import Environment, Request, Scalar
+from conformance.types import Request, Scalar
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,11 @@ class _Line:
                 self.claims.expect(case.op, api)
 
     def header(self, pool: Pool, argv: list[str]) -> None:
-        precision = {"dtype": ORACLE_DTYPE.name, "mantissa": int(np.finfo(ORACLE_DTYPE).nmant), "extended": EXTENDED}
+        precision = {
+            "dtype": ORACLE_DTYPE.name,
+            "mantissa": int(np.finfo(ORACLE_DTYPE).nmant),
+            "extended": EXTENDED,
+        }
         suite = {
             "name": "op-conformance",
             "version": conformance.__version__,
@@ -204,7 +208,12 @@ class _Line:
         for place, (name, state) in enumerate(pool.environments().items()):
             if isinstance(state, Lost):
                 self.summary.lost[name] = state.reason
-                row: dict[str, Any] = {"backend": name, "framework": name, "version": "", "lost": state.reason}
+                row: dict[str, Any] = {
+                    "backend": name,
+                    "framework": name,
+                    "version": "",
+                    "lost": state.reason,
+                }
             else:
                 self.versions[name] = state.version
                 row = msgspec.to_builtins(state)
@@ -234,7 +243,9 @@ class _Line:
         case, api, expected = self.asked.pop(number)
         if isinstance(answer, Lost):
             self.summary.lost[backend] = answer.reason
-        self.summary.seconds[backend] = self.summary.seconds.get(backend, 0.0) + getattr(answer, "seconds", 0.0)
+        self.summary.seconds[backend] = self.summary.seconds.get(backend, 0.0) + getattr(
+            answer, "seconds", 0.0
+        )
         checks = judge(case, api, expected, answer)
         names = check_names(case, api)
         if [check.check for check in checks] != names:
@@ -319,6 +330,6 @@ def _counted(check: Check, expected: Expectation | None) -> Check:
 
 
 def _first_floating(case: Case) -> str:
-    return next(name for name, decl in case.op.decl.tensors.items() if decl.kind == "floating" and name in case.specs)
-
-
+    return next(
+        name for name, decl in case.op.decl.tensors.items() if decl.kind == "floating" and name in case.specs
+    )

@@ -86,4 +86,6 @@ def _verdict(summary: Summary) -> str:
         return "nothing unexpected"
     if code == Exit.UNEXPECTED:
         return f"{len(summary.unexpected) + len(summary.stale)} unexpected results"
-    return "no verdict: " + ("nothing ran" if code == Exit.NOTHING_RAN else "the run is incomplete or the harness failed")
+    return "no verdict: " + (
+        "nothing ran" if code == Exit.NOTHING_RAN else "the run is incomplete or the harness failed"
+    )

@@ -44,26 +44,26 @@ def stream(seed: str, count: int) -> NDArray:
     return np.asarray(raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def number(token: Any, dtype: str) -> float:
+def number(item: Any, dtype: str) -> float:
     """Read one element: a number, `up(1.0)` or `down(1.0)` (one rounding away), `max`, `-max` or `tiny`.
 
     Raises:
         ValueError: it is none of these.
 
     """
-    if isinstance(token, bool):
-        return float(token)
-    if isinstance(token, int | float):
-        return token
-    if isinstance(token, str):
-        if match := _NEIGHBOUR.fullmatch(token):
+    if isinstance(item, bool):
+        return float(item)
+    if isinstance(item, int | float):
+        return item
+    if isinstance(item, str):
+        if match := _NEIGHBOUR.fullmatch(item):
             return neighbour(float(match[2]), dtype, up=match[1] == "up")
         words = {"max": 1.0, "-max": -1.0}
-        if token in words:
-            return words[token] * largest_finite(dtype)
-        if token == "tiny":
+        if item in words:
+            return words[item] * largest_finite(dtype)
+        if item == "tiny":
             return smallest_subnormal(dtype)
-    raise ValueError(f"{token!r} is not a number, up(…), down(…), max, -max or tiny")
+    raise ValueError(f"{item!r} is not a number, up(…), down(…), max, -max or tiny")
 
 
 def build(spec: Any, dtype: str, seed: str) -> NDArray:
@@ -76,11 +76,8 @@ def build(spec: Any, dtype: str, seed: str) -> NDArray:
     if not isinstance(spec, dict):
         spec = {"values": spec}
     kind, shape = generator(spec)
-    if kind == "values":
-        array = _literal(spec["values"], dtype)
-    else:
-        array = _GENERATE[kind](spec, shape, seed)
-    array = np.array(array, numpy_dtype(dtype))
+    made = _literal(spec["values"], dtype) if kind == "values" else _GENERATE[kind](spec, shape, seed)
+    array = np.array(made, numpy_dtype(dtype))
     for change in spec.get("set", []):
         array[tuple(change["at"])] = number(change["value"], dtype)
     return array
@@ -94,7 +91,7 @@ def generator(spec: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
     kind = kinds[0]
     unknown = set(spec) - {kind, *OPTIONS[kind], *COMMON}
     if unknown:
-        raise ValueError(f"unknown key {sorted(unknown)[0]!r} beside {kind!r}")
+        raise ValueError(f"unknown key {min(unknown)!r} beside {kind!r}")
     if spec.get("dtype", "float32") not in (*FLOATING, *INTEGER):
         raise ValueError(f"unknown dtype {spec['dtype']!r}")
     if spec.get("layout", "contiguous") not in LAYOUTS:
@@ -123,17 +120,18 @@ def _literal(values: Any, dtype: str) -> NDArray:
 
 def _uniform(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
     low, high = float(spec.get("low", -1.0)), float(spec.get("high", 1.0))
-    return (low + (high - low) * stream(seed, int(np.prod(shape)))).reshape(shape)
+    return np.asarray(low + (high - low) * stream(seed, int(np.prod(shape)))).reshape(shape)
 
 
 def _grid(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
     low, high, step = (float(spec.get(k, d)) for k, d in (("low", -2.0), ("high", 2.0), ("step", 0.5)))
     cells = round((high - low) / step) + 1
-    return low + step * np.floor(stream(seed, int(np.prod(shape))) * cells).reshape(shape)
+    return np.asarray(low + step * np.floor(stream(seed, int(np.prod(shape))) * cells)).reshape(shape)
 
 
 def _labels(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:
-    return np.floor(stream(seed, int(np.prod(shape))) * int(spec["below"])).astype(np.int64).reshape(shape)
+    labels = np.floor(stream(seed, int(np.prod(shape))) * int(spec["below"]))
+    return np.asarray(labels).astype(np.int64).reshape(shape)
 
 
 def _label_sets(spec: dict[str, Any], shape: tuple[int, ...], seed: str) -> NDArray:

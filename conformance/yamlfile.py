@@ -82,8 +82,9 @@ class YamlFile:
         for event in yaml.parse(content, Loader=_LOADER):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 mark = event.start_mark
+                at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
                 raise InvalidFileError(
-                    f"{self.path}:{mark.line + 1}:{mark.column + 1}",
+                    f"{self.path}{at}",
                     "anchors and aliases are not allowed",
                     "write the value out, or use a matrix",
                 )
@@ -113,7 +114,7 @@ class YamlFile:
 
 
 def _pointer(text: str) -> Path_:
-    """msgspec's `$.cases[0].inputs[...]` as a path; it stops at the first part without a name."""
+    """Read msgspec's `$.cases[0].inputs[...]` as a path; it stops at the first part without a name."""
     path: list[str | int] = []
     for part in text.removeprefix("$").replace("[", ".[").split("."):
         if part in ("", "key in "):

@@ -33,7 +33,7 @@ def multi_margin_loss(
 
 
 @multi_margin_loss.vjp
-def _(  # noqa: PLR0913 - the op's own arguments
+def _(
     cotangent: NDArray,
     input: NDArray,
     target: NDArray,

@@ -48,7 +48,12 @@ class Adapter(ABC):
 
     @abstractmethod
     def pull_back(
-        self, call: Callable[[Tensors], Any], output: Any, tensors: Tensors, wanted: tuple[str, ...], ct: Array
+        self,
+        call: Callable[[Tensors], Any],
+        output: Any,
+        tensors: Tensors,
+        wanted: tuple[str, ...],
+        ct: Array,
     ) -> list[Any | None]:
         """Gradients by the wanted inputs for the cotangent `ct`; None where the framework gives none."""
 

@@ -78,7 +78,12 @@ class MindSporeAdapter(Adapter):
         return to_wire(tensor.asnumpy())
 
     def pull_back(
-        self, call: Callable[[Tensors], Any], output: Any, tensors: Tensors, wanted: tuple[str, ...], ct: Array
+        self,
+        call: Callable[[Tensors], Any],
+        output: Any,
+        tensors: Tensors,
+        wanted: tuple[str, ...],
+        ct: Array,
     ) -> list[Any | None]:
         """`GradOperation` with the cotangent; the wanted tensors are arguments, never captured.
 

@@ -68,7 +68,12 @@ class PaddleAdapter(Adapter):
         return to_wire(values)
 
     def pull_back(
-        self, call: Callable[[Tensors], Any], output: Any, tensors: Tensors, wanted: tuple[str, ...], ct: Array
+        self,
+        call: Callable[[Tensors], Any],
+        output: Any,
+        tensors: Tensors,
+        wanted: tuple[str, ...],
+        ct: Array,
     ) -> list[Any | None]:
         """`paddle.grad`; an output that stops gradients has none by anything."""
         del call

@@ -58,7 +58,12 @@ class TorchAdapter(Adapter):
         return to_wire(plain.numpy())
 
     def pull_back(
-        self, call: Callable[[Tensors], Any], output: Any, tensors: Tensors, wanted: tuple[str, ...], ct: Array
+        self,
+        call: Callable[[Tensors], Any],
+        output: Any,
+        tensors: Tensors,
+        wanted: tuple[str, ...],
+        ct: Array,
     ) -> list[Any | None]:
         """`autograd.grad`; an output without a graph has no gradient by anything."""
         del call

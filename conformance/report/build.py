@@ -69,7 +69,7 @@ def write_report(stream: Path, out: Path, suite: list[Operator], ledger: Ledger)
             full_groups=FULL_GROUPS,
             inline=_inline(shown),
             observations=observations(facts),
-            limits=limits(facts),
+            limits=limits(facts, suite),
             filters=_filters(groups),
             **_assets(),
         )

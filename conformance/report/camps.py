@@ -8,6 +8,13 @@ from conformance.stream import Row
 ORDER = ("pass", *FAILING, "observed", "unsupported", "notrun", "harness")
 
 
+_CONVENTIONS = {
+    "low": "; at the kink it takes the lowest subgradient",
+    "high": "; at the kink it takes the highest subgradient",
+    "between": "; at the kinks its subgradients lie between the ends",
+}
+
+
 @dataclass
 class Camp:
     """APIs that gave the same answer to the same question."""
@@ -44,9 +51,11 @@ def _key(row: Row) -> tuple[str, ...]:
     if status == "unsupported":
         return status, str(row.get("declared"))
     if status == "pass" and row["check"] != "raises":
-        return (status,)
+        return status, row.get("convention", "")
     if row.get("digest"):
         return status, row.get("kind", ""), row["digest"]
+    if not error:
+        return status, row.get("kind", ""), str(row.get("message"))
     return (
         status,
         row.get("kind", ""),
@@ -60,6 +69,7 @@ def _said(row: Row) -> str:
     if status == "unsupported":
         return f"its documentation excludes this: {row.get('declared') or row.get('message', '')}"
     if status == "pass":
-        return str(row.get("message") or "conforms to the definition")
+        kink = _CONVENTIONS.get(row.get("convention") or "", "")
+        return str(row.get("message") or "conforms to the definition") + kink
     lines = str(row.get("message", "")).splitlines() or [""]
     return lines[0][:240]

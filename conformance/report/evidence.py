@@ -8,6 +8,7 @@ import numpy as np
 
 from conformance.arrays import NDArray, from_wire
 from conformance.errors import ConformanceError
+from conformance.judge import check_names
 from conformance.load import Api, Case, Operator, wire_params, wire_tensors
 from conformance.report.camps import Camp, camps, suspect_oracle
 from conformance.report.facts import Facts, multiple, number, show
@@ -174,6 +175,8 @@ def _size(spec: Any) -> int:
 
 def _script(case: Case, api: Api, row: Row, version: str) -> tuple[str, str]:
     """Return the repro script, or why there is none."""
+    if row["check"] not in check_names(case, api):
+        return "", f"in this suite the case has no check {row['check']!r}"
     try:
         return script(case, api, row, version), ""
     except ConformanceError as error:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from conformance.ledger import Entry
+from conformance.load import Operator
 from conformance.report.camps import Camp, camps
 from conformance.report.facts import DOMAINS, FAILING, Facts, plural, shorten
 from conformance.report.groups import Group
@@ -71,18 +72,21 @@ class Limit:
 
     api: str
     why: str
+    source: str = ""
     refused: int = 0
     conforms: int = 0
     differs: int = 0
 
 
-def limits(facts: Facts) -> list[Limit]:
+def limits(facts: Facts, suite: list[Operator]) -> list[Limit]:
     """Return the declared limits that the run met, by API."""
+    sources = {(api.name, u.why): u.source for op in suite for api in op.apis for u in api.decl.unsupported}
     found: dict[tuple[str, str], Limit] = {}
     for row in facts.results:
         if not row.get("declared") or row["status"] not in ("unsupported", "observed"):
             continue
-        limit = found.setdefault((row["api"], row["declared"]), Limit(row["api"], row["declared"]))
+        key = (row["api"], row["declared"])
+        limit = found.setdefault(key, Limit(*key, source=sources.get(key, "")))
         if row["status"] == "unsupported":
             limit.refused += 1
         elif ": conforms" in row.get("message", ""):
