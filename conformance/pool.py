@@ -32,6 +32,7 @@ MAX_RESTARTS_IN_A_ROW = 3
 STARTUP_SECONDS = 180.0
 STDERR_LINES = 12
 STACK_LINES = 4
+DYING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,11 @@ class _Worker:
         for request in self.owed:
             self._transmit(request)
 
-    def stop(self) -> int | None:
+    def stop(self, patience: float = 0.5) -> int | None:
         """End the process; return its exit status if it had ended by itself."""
         process: subprocess.Popen[bytes] = self.gateway._io.popen  # noqa: SLF001 - execnet offers no other way
         try:
-            status: int | None = process.wait(0.5)
+            status: int | None = process.wait(patience)
         except subprocess.TimeoutExpired:
             status = None
             process.kill()
@@ -259,7 +260,8 @@ class Pool:
 
     def _bury(self, each: _Worker, how: str) -> Iterator[tuple[str, int, Answer | Lost]]:
         each.generation += 1
-        status = each.stop()
+        # A process whose channel closed is dying by itself; killed too early it would lose its signal.
+        status = each.stop(DYING_SECONDS if how == "crash" else 0.0)
         each.generation -= 1
         words = each.last_words()
         each.deaths_in_a_row += 1

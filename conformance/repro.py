@@ -5,8 +5,7 @@ maintainer of the framework, who has not installed this project.
 """
 
 import textwrap
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -77,7 +76,7 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
         inputs, body = "", body.replace("try:\n", f"try:\n{textwrap.indent(inputs, '    ')}\n", 1)
     helpers |= {name for name in HELPERS if f"{name}(" in body}
     parts = [
-        _header(case, api, row, version or _installed(dialect)),
+        _header(case, api, row, _seen(dialect, version)),
         _GUARD.format(seconds=CHILD_SECONDS) if fatal else "import sys",
         f"import numpy as np\n{dialect.imports}",
         f'print("{dialect.name}", {dialect.name}.__version__)',
@@ -118,26 +117,26 @@ def _comment(line: str) -> str:
     )
 
 
-def _installed(dialect: Dialect) -> str:
+def _seen(dialect: Dialect, version: str) -> str:
     distribution = _DISTRIBUTION.get(dialect.name, dialect.name)
     try:
-        return f"{distribution} {version(distribution)}"
-    except PackageNotFoundError:
+        return f"{distribution} {version or metadata.version(distribution)}"
+    except metadata.PackageNotFoundError:
         return f"{distribution}, version not recorded"
 
 
-@lru_cache(maxsize=4)
-def _remembered(key: tuple[str, str]) -> list[Expectation | None]:
-    """Hold the oracle's last answers: the scripts of one case follow each other."""
-    del key
-    return []
+_memory: list[tuple[Case, str, Expectation | None]] = []
 
 
 def _expected(case: Case, api: Api) -> Expectation | None:
-    memory = _remembered((case.id, repr(sorted(resolved_params(case, api).items()))))
-    if not memory:
-        memory.append(expectation(case, api))
-    return memory[0]
+    """Ask the oracle, remembering its last answers: the scripts of one case follow each other."""
+    params = repr(sorted(resolved_params(case, api).items()))
+    for known, given, answer in _memory:
+        if known is case and given == params:
+            return answer
+    answer = expectation(case, api)
+    _memory[:] = [*_memory[-1:], (case, params, answer)]
+    return answer
 
 
 def _inputs(case: Case, api: Api, dialect: Dialect) -> tuple[str, set[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from conformance.ledger import Ledger
+from conformance.ledger import Entry, Ledger
 from conformance.load import Operator
 from conformance.report import facts as words
 from conformance.report.evidence import Evidence, Library, evidence, representative
@@ -50,33 +50,38 @@ def write_report(stream: Path, out: Path, suite: list[Operator], ledger: Ledger)
     shown = _evidence(groups, facts, Library(suite))
     out.mkdir(parents=True, exist_ok=True)
     _write_scripts(out / "repro", shown)
-    found = surprises(facts, groups, entries)
-    page = (
-        environment()
-        .get_template("index.html")
-        .render(
-            facts=facts,
-            answer=answer(facts, found),
-            surprises=found,
-            most_surprises=MOST_SURPRISES,
-            tables=matrix(facts, {op.name: op.summary for op in suite}),
-            claims=claims_by_api(facts.claims),
-            verdicts=VERDICTS,
-            groups={
-                d: [g for g in groups if g.domain == d] for d in in_order((g.domain for g in groups), DOMAINS)
-            },
-            evidence=shown,
-            full_groups=FULL_GROUPS,
-            inline=_inline(shown),
-            observations=observations(facts),
-            limits=limits(facts, suite),
-            filters=_filters(groups),
-            **_assets(),
-        )
-    )
+    context = _judged(facts, groups, entries) | _overview(facts, suite)
+    template = environment().get_template("index.html")
     path = out / "index.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(template.render(context, evidence=shown, inline=_inline(shown), **_assets()), "utf-8")
     return path
+
+
+def _judged(facts: Facts, groups: list[Group], entries: dict[str, Entry]) -> dict[str, Any]:
+    """Return what the page says of verdicts: the answer, the surprises, the groups."""
+    found = surprises(facts, groups, entries)
+    domains = in_order((each.domain for each in groups), DOMAINS)
+    return {
+        "answer": answer(facts, found),
+        "surprises": found,
+        "most_surprises": MOST_SURPRISES,
+        "groups": {domain: [each for each in groups if each.domain == domain] for domain in domains},
+        "full_groups": FULL_GROUPS,
+        "filters": _filters(groups),
+        "entries": entries,
+    }
+
+
+def _overview(facts: Facts, suite: list[Operator]) -> dict[str, Any]:
+    """Return what the page says besides: the run, the matrix, claims, observations, limits."""
+    return {
+        "facts": facts,
+        "tables": matrix(facts, {op.name: op.summary for op in suite}),
+        "claims": claims_by_api(facts.claims),
+        "verdicts": VERDICTS,
+        "observations": observations(facts),
+        "limits": limits(facts, suite),
+    }
 
 
 def environment() -> Environment:
@@ -89,6 +94,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters.update(
+        multiple=words.multiple,
         plural=words.plural,
         show=words.show,
         shorten=words.shorten,

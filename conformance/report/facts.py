@@ -154,6 +154,7 @@ def multiple(ratio: float | None) -> str:
         return ""
     if math.isinf(ratio):
         return "∞×"
+    ratio += 0.0  # of −0.0, zero
     if 0 < ratio < 0.01:
         return "<0.01×"
     if ratio < 1e5:

@@ -27,9 +27,19 @@ class ApiClaims:
         return self.rows.get(verdict, [])
 
     @property
+    def id(self) -> str:
+        """Name the place of these claims in the page."""
+        return claims_id(self.op, self.api)
+
+    @property
     def sources(self) -> list[str]:
         """The documents that the claims are from."""
         return list(dict.fromkeys(str(row["source"]) for rows in self.rows.values() for row in rows))
+
+
+def claims_id(op: str, api: str) -> str:
+    """Name the place of an API's claims in the page: an id has no spaces, an API's name might."""
+    return "claims-" + "".join(c if c.isalnum() else "-" for c in f"{op}-{api}")
 
 
 def claims_by_api(rows: list[Row]) -> list[ApiClaims]:
@@ -121,8 +131,9 @@ def surprises(facts: Facts, groups: list[Group], entries: dict[str, Entry]) -> l
     for row in facts.claims:
         outcome = row.get("outcome", "ok")
         if outcome not in ("ok", "known"):
+            link = f"#{claims_id(row.get('op', ''), row['api'])}"
             title = f"{row['api']}: claim {row['claim']} is {row['verdict']}"
-            found.append(Surprise(outcome, title, row.get("says", ""), "#claims"))
+            found.append(Surprise(outcome, title, row.get("says", ""), link))
     for row in facts.ledger:
         if row.get("outcome") not in ("ok", "known"):
             found.append(Surprise("stale", f"ledger entry {row['ledger']}", row.get("message", "")))
