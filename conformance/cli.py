@@ -15,7 +15,7 @@ from conformance.adapters import BACKENDS
 from conformance.arrays import NDArray
 from conformance.errors import Exit, InvalidFileError, UsageError
 from conformance.ledger import load_ledger
-from conformance.load import Case, Operator, api_of, find_case, load_suite
+from conformance.load import Api, Case, Operator, find_case, load_suite
 from conformance.pool import backend_spec
 from conformance.run import Selection, expectation, resolved_params, run
 
@@ -41,6 +41,14 @@ def _suite(cases: Path | None, ops: list[str] | None = None) -> list[Operator]:
     if unknown:
         raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(op.name for op in suite)}")
     return [op for op in suite if not ops or op.name in ops]
+
+
+def _binding(case: Case, name: str) -> Api:
+    for api in case.op.apis:
+        if api.name == name:
+            return api
+    known = ", ".join(api.name for api in case.op.apis)
+    raise UsageError(f"{case.op.name} has no API {name!r}; it has {known}")
 
 
 @app.command("run")
@@ -102,7 +110,7 @@ def show_command(
 ) -> None:
     """Show one case: its inputs, what the oracle expects, and the bounds."""
     found = find_case(load_suite(cases), case)
-    binding = api_of(found.op, api) if api else found.op.apis[0]
+    binding = _binding(found, api) if api else found.op.apis[0]
     np.set_printoptions(linewidth=78, threshold=60, precision=9)
     print(f"{found.id}\n  {found.where}\n  {found.domain}: {found.why}")
     print(f"  parameters: {resolved_params(found, binding)}")
@@ -138,11 +146,7 @@ def repro_command(
     from conformance.stream import read_stream  # noqa: PLC0415
 
     found = find_case(load_suite(cases), case)
-    binding = next((a for a in found.op.apis if a.name == api), None)
-    if binding is None:
-        raise UsageError(
-            f"{found.op.name} has no API {api!r}; it has {', '.join(a.name for a in found.op.apis)}"
-        )
+    binding = _binding(found, api)
     rows = [
         row
         for row in read_stream(results, partial=True)

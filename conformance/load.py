@@ -134,6 +134,7 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
                 )
             ids[concrete.id] = concrete.where
             operator.cases.append(concrete)
+    _check_unsupported(document, operator)
     _check_claims(document, operator)
     return operator
 
@@ -150,6 +151,12 @@ def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
             raise document.fail(
                 (*path, "call"), f"{argument!r} is neither a tensor nor a parameter of the op"
             )
+    for key in ("integral", "defaults"):
+        for parameter in getattr(api, key):
+            if parameter not in decl.params:
+                raise document.fail((*path, key), f"the op has no parameter {parameter!r}")
+    if api.label is not None and api.label not in INTEGER:
+        raise document.fail((*path, "label"), f"{api.label!r} is not one of {', '.join(INTEGER)}")
     binding = Binding(name, call, init, api.positional, api.returns)
     return Api(name, backend, binding, api, tuple(decl.claims.get(name, ())))
 
@@ -173,9 +180,18 @@ def _expand(document: YamlFile, op: Operator, decl: CaseDecl, path: Path_) -> li
                 values.generator(spec)
             except ValueError as error:
                 raise document.fail((*path, "inputs", name), str(error)) from error
+    for name, tensor in op.decl.tensors.items():
+        if name not in decl.inputs and not tensor.optional:
+            raise document.fail((*path, "inputs"), f"the op needs the tensor {name!r}", "or declare it optional")
     for name in decl.params:
         if name not in op.decl.params:
             raise document.fail((*path, "params", name), f"the op has no parameter {name!r}")
+    for position, name in enumerate(decl.gradients or ()):
+        if name not in decl.inputs:
+            raise document.fail((*path, "gradients", position), f"the case has no input {name!r}")
+    for axis, points in decl.matrix.items():
+        if not points:
+            raise document.fail((*path, "matrix", axis), f"nothing on the axis {axis!r}: there would be no case")
     matrix: dict[str, list[Scalar]] = {"dtype": ["float32"], **decl.matrix}
     return [
         _concrete(document, op, decl, dict(zip(matrix, point, strict=True)), path)
@@ -250,6 +266,22 @@ def _check_literals(document: YamlFile, case: Case, path: Path_) -> None:
             values.build(spec, case.dtypes[name], name)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise document.fail((*path, "inputs", name), f"not an array: {error}") from error
+
+
+def _check_unsupported(document: YamlFile, op: Operator) -> None:
+    """A declaration that means nothing, for a typing error perhaps, would excuse nothing or everything."""
+    for api in op.apis:
+        for index, decl in enumerate(api.decl.unsupported):
+            path: Path_ = ("apis", api.name, "unsupported", index)
+            if not (decl.dtype or decl.label or decl.cases):
+                raise document.fail(path, "give at least one of dtype, label, cases")
+            for name, wanted, known in (("dtype", decl.dtype, FLOATING), ("label", decl.label, INTEGER)):
+                for dtype in wanted:
+                    if dtype not in known:
+                        raise document.fail((*path, name), f"{dtype!r} is not one of {', '.join(known)}")
+            for pattern in decl.cases:
+                if not any(evidence(pattern, case) for case in op.cases):
+                    raise document.fail((*path, "cases"), f"{pattern!r} matches no case")
 
 
 def _check_claims(document: YamlFile, op: Operator) -> None:

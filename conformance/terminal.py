@@ -1,6 +1,7 @@
 """What a run says on a terminal: live progress, then the answer, at 80 columns."""
 
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,13 +48,14 @@ def _counts(outcomes: Counter[str]) -> str:
 
 def summarise(console: Console, summary: Summary, out: Path, seconds: float) -> None:
     """Print what the person at 6 pm needs: the unexpected first, then the counts, then where to look."""
-    for row in summary.unexpected[:MOST_SHOWN]:
-        console.print(_unexpected(row), soft_wrap=False)
-    hidden = len(summary.unexpected) - MOST_SHOWN
+    unexpected = [row for row in summary.unexpected if row["outcome"] != "notrun"]  # said once, below
+    for row in unexpected[:MOST_SHOWN]:
+        _say(console, _unexpected(row, console.width))
+    hidden = len(unexpected) - MOST_SHOWN
     if hidden > 0:
-        console.print(f"… and {hidden} more, in {out / 'index.html'}", markup=False)
+        _say(console, f"… and {hidden} more, in {out / 'index.html'}")
     for entry in summary.stale:
-        console.print(f"! ledger entry {entry} matches nothing", markup=False)
+        _say(console, f"! ledger entry {entry} matches nothing")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("checks", _pairs(summary.statuses))
     table.add_row("outcomes", _pairs(summary.outcomes))
@@ -61,19 +63,33 @@ def summarise(console: Console, summary: Summary, out: Path, seconds: float) -> 
         table.add_row("claims", _pairs(summary.claims))
     busy = ", ".join(f"{name} {used:.1f} s" for name, used in sorted(summary.seconds.items()))
     table.add_row("time", f"{seconds:.1f} s, of which in the frameworks: {busy}")
-    table.add_row("report", str(out / "index.html"))
     console.print(table)
+    _say(console, f"report    {out / 'index.html'}")
     for reason in summary.lost.values():
-        console.print(f"incomplete: {reason}", markup=False)
+        _say(console, _wrapped(f"incomplete: {reason}", console.width))
     console.print(Text(_verdict(summary), style="bold"))
 
 
-def _unexpected(row: dict[str, Any]) -> str:
+def _say(console: Console, text: str) -> None:
+    """Print as it stands: ids are full of brackets, which are no markup, and are never broken."""
+    console.print(Text(text), soft_wrap=True)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    """Wrap between words only: a path or an id stays in one piece, to be copied."""
+    wrapper = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent="    ")
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    return wrapper.fill(text)
+
+
+def _unexpected(row: dict[str, Any], width: int) -> str:
     glyph = GLYPHS[row["outcome"]]
     if row["type"] == "claim":
-        return f"{glyph} {row['api']}: claim {row['claim']} {row['verdict']}\n    {row['why']}"
-    kind = row["kind"] or row["status"]
-    return f"{glyph} {row['api']} {row['check']} {kind}\n    {row['case']}\n    {row['message']}"
+        head, why = f"{glyph} {row['api']}: claim {row['claim']} {row['verdict']}", row["why"]
+    else:
+        head, why = f"{glyph} {row['api']} {row['check']} {row['kind'] or row['status']}", row["message"]
+        head += f"\n    {row['case']}"
+    return f"{head}\n{_wrapped(why, width, '    ')}"
 
 
 def _pairs(counts: Counter[str]) -> str:

@@ -4,6 +4,7 @@ Values come from the raw 64-bit stream of PCG64 (which NumPy keeps stable), seed
 so a case id names the same numbers for ever. They are drawn in float64 and rounded to the dtype.
 """
 
+import math
 import re
 from hashlib import blake2b
 from typing import Any
@@ -30,6 +31,7 @@ OPTIONS = {
     "signs": (),
     "full": ("value",),
 }
+WHOLE = {"below": 1, "most": 0}  # options that are whole numbers, and the least that makes sense
 COMMON = ("dtype", "layout", "set")
 LAYOUTS = ("contiguous", "transposed", "strided")
 MAX_ELEMENTS = 1 << 24
@@ -55,7 +57,7 @@ def number(item: Any, dtype: str) -> float:
         return float(item)
     if isinstance(item, int | float):
         return item
-    if isinstance(item, str):
+    if isinstance(item, str) and dtype in FLOATING:
         if match := _NEIGHBOUR.fullmatch(item):
             return neighbour(float(match[2]), dtype, up=match[1] == "up")
         words = {"max": 1.0, "-max": -1.0}
@@ -77,9 +79,27 @@ def build(spec: Any, dtype: str, seed: str) -> NDArray:
         spec = {"values": spec}
     kind, shape = generator(spec)
     made = _literal(spec["values"], dtype) if kind == "values" else _GENERATE[kind](spec, shape, seed)
-    array = np.array(made, numpy_dtype(dtype))
+    array = _in_dtype(np.asarray(made), dtype)
     for change in spec.get("set", []):
-        array[tuple(change["at"])] = number(change["value"], dtype)
+        try:
+            array[tuple(change["at"])] = _in_dtype(np.asarray(number(change["value"], dtype)), dtype)
+        except IndexError as error:
+            raise ValueError(f"'set': {error}") from error
+    return array
+
+
+def _in_dtype(made: NDArray, dtype: str) -> NDArray:
+    """Round to a floating dtype; to an integer one, convert what it holds and refuse the rest."""
+    if dtype in FLOATING:
+        with np.errstate(over="ignore"):  # to infinity, as rounding does
+            return made.astype(numpy_dtype(dtype))
+    try:
+        with np.errstate(invalid="ignore"):
+            array = made.astype(numpy_dtype(dtype))
+    except OverflowError:
+        array = np.zeros((), bool)
+    if not np.array_equal(array, made):
+        raise ValueError(f"a value that {dtype} does not hold")
     return array
 
 
@@ -96,14 +116,40 @@ def generator(spec: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
         raise ValueError(f"unknown dtype {spec['dtype']!r}")
     if spec.get("layout", "contiguous") not in LAYOUTS:
         raise ValueError(f"unknown layout {spec['layout']!r}; there are {', '.join(LAYOUTS)}")
+    _check_set(spec.get("set", []))
     if kind == "values":
         return kind, ()
     shape = spec[kind]
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{kind!r} takes a shape: a list of sizes ≥ 0")
-    if int(np.prod(shape, dtype=object)) > MAX_ELEMENTS:
+    if max([math.prod(shape), *shape]) > MAX_ELEMENTS:
         raise ValueError(f"more than {MAX_ELEMENTS} elements")
+    if kind == "label_sets" and not shape:
+        raise ValueError("'label_sets' takes a shape [..., C] of at least one axis")
+    _check_options(kind, spec)
     return kind, tuple(shape)
+
+
+def _check_set(changes: Any) -> None:
+    for change in changes if isinstance(changes, list) else [None]:
+        if not isinstance(change, dict) or set(change) != {"at", "value"}:
+            raise ValueError("'set' takes a list of {at: [indices], value: number}")
+        if not isinstance(change["at"], list) or not all(type(i) is int for i in change["at"]):
+            raise ValueError("'at' takes a list of indices")
+
+
+def _check_options(kind: str, spec: dict[str, Any]) -> None:
+    if kind == "labels" and "below" not in spec:
+        raise ValueError("'labels' needs 'below', the number of classes")
+    for name in OPTIONS[kind]:
+        value = spec.get(name, 1)
+        allowed = (int,) if name in WHOLE else (int, float)
+        if type(value) not in allowed:
+            raise ValueError(f"{name!r} takes a {'whole ' if name in WHOLE else ''}number, not {value!r}")
+        if value < WHOLE.get(name, -math.inf) or (name != "value" and not math.isfinite(value)):
+            raise ValueError(f"{name!r} cannot be {value!r}")
+    if kind == "grid" and not spec.get("step", 0.5) > 0:
+        raise ValueError(f"'step' cannot be {spec['step']!r}")
 
 
 def _literal(values: Any, dtype: str) -> NDArray:
@@ -112,7 +158,9 @@ def _literal(values: Any, dtype: str) -> NDArray:
 
     try:
         return np.array(read(values), None if dtype in INTEGER else np.float64)
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        raise ValueError("a number that float64 does not hold") from None
+    except ValueError as error:
         if "inhomogeneous" in str(error):
             raise ValueError("the rows differ in length") from None
         raise

@@ -53,6 +53,10 @@ spec, log, paths = channel.receive()
 for path in paths:
     if path not in sys.path:
         sys.path.append(path)
-from conformance.worker import serve
-serve(channel, spec, log)
+try:
+    from conformance.worker import serve
+except Exception as error:  # this interpreter lacks NumPy or msgspec, or is too old for us
+    channel.send(("failed", "%s: %s" % (type(error).__name__, error)))
+else:
+    serve(channel, spec, log)
 """

@@ -1,5 +1,6 @@
 """YAML as plain data that remembers where it stood, so that every complaint can name file:line:column."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,16 +15,20 @@ Path_ = tuple[str | int, ...]
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_BYTES = 4_000_000
 _MAX_DEPTH = 24
+_PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_STEP = re.compile(r"\[(\d+)\]|\[(\.\.\.)\]|\.([^.\[]+)")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 
 
 class YamlFile:
     """One parsed file: `data` (dicts, lists, scalars) and the mark of every node.
 
     Anchors and aliases are refused: a case file is read by people, and an alias is how a small file
-    becomes a large one. Tags other than YAML's own scalars are refused by the safe loader.
+    becomes a large one. Tags other than YAML's own scalars are refused: on scalars by the safe loader,
+    on collections here.
 
     Raises:
-        InvalidFileError: not UTF-8, not YAML, a duplicate key, an alias, too deep or too large.
+        InvalidFileError: not UTF-8, not YAML, a duplicate key, an alias, a tag, too deep or too large.
 
     """
 
@@ -42,7 +47,7 @@ class YamlFile:
             raise InvalidFileError(f"{path}:1:1", f"not UTF-8 at byte {error.start}") from error
         loader = _LOADER(content)
         try:
-            self._refuse_aliases(content)
+            self._screen(content)
             node = loader.get_single_node()
             self.data = self._build(loader, node, ()) if node is not None else None
         except yaml.MarkedYAMLError as error:
@@ -74,29 +79,49 @@ class YamlFile:
         try:
             return msgspec.convert(self.data, kind, strict=True)
         except msgspec.ValidationError as error:
-            what, _, where = str(error).partition(" - at ")
-            path = _pointer(where.strip("`")) if where else ()
-            raise self.fail(path, what.replace("`", "'")) from error
+            what = str(error).partition(" - at ")[0]
+            raise self.fail(self._locate(kind, str(error)), what.replace("`", "'")) from error
 
-    def _refuse_aliases(self, content: str) -> None:
+    def _locate(self, kind: type[Any], complaint: str) -> Path_:
+        """Find the node that msgspec complains about. It calls every key of a mapping `[...]`: try each."""
+        what, _, where = complaint.partition(" - at ")
+        path: Path_ = ()
+        for index, anything, name in _STEP.findall(where.strip("`")):
+            if anything:
+                node = _at(self.data, path)
+                keys = [k for k in node if _complaint(_narrowed(self.data, path, k), kind) == complaint]
+                if not keys:
+                    break
+                path = (*path, keys[0])
+            else:
+                path = (*path, int(index) if index else name)
+        unknown = _UNKNOWN.fullmatch(what)
+        return (*path, unknown[1]) if unknown else path
+
+    def _screen(self, content: str) -> None:
+        """Read the events first: aliases, tags and depth, before anything is built or recursed into."""
+        depth = 0
+        event: Any
         for event in yaml.parse(content, Loader=_LOADER):
+            starts = isinstance(event, yaml.CollectionStartEvent)
+            depth += starts - isinstance(event, yaml.CollectionEndEvent)
+            what = remedy = ""
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                what, remedy = "anchors and aliases are not allowed", "write the value out, or use a matrix"
+            elif starts and event.tag not in _PLAIN_TAGS:
+                what = f"the tag {event.tag!r} is not allowed"
+            elif depth > _MAX_DEPTH:
+                what = f"nested deeper than {_MAX_DEPTH} levels"
+            if what:
                 mark = event.start_mark
-                at = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-                raise InvalidFileError(
-                    f"{self.path}{at}",
-                    "anchors and aliases are not allowed",
-                    "write the value out, or use a matrix",
-                )
+                raise InvalidFileError(f"{self.path}:{mark.line + 1}:{mark.column + 1}", what, remedy)
 
     def _build(self, loader: Any, node: yaml.Node, path: Path_) -> Any:
         self._marks[path] = (node.start_mark.line, node.start_mark.column)
-        if len(path) > _MAX_DEPTH:
-            raise self.fail(path, f"nested deeper than {_MAX_DEPTH} levels")
         if isinstance(node, yaml.SequenceNode):
             return [self._build(loader, child, (*path, i)) for i, child in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
-            return loader.construct_object(node, deep=True)
+            return self._scalar(loader, node, path)
         built: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = loader.construct_object(key_node, deep=True)
@@ -112,18 +137,32 @@ class YamlFile:
             self._marks[(*path, key)] = (key_node.start_mark.line, key_node.start_mark.column)
         return built
 
+    def _scalar(self, loader: Any, node: yaml.Node, path: Path_) -> Any:
+        try:
+            return loader.construct_object(node, deep=True)
+        except (ValueError, KeyError, AttributeError) as error:  # `!!bool maybe`, 2026-13-45
+            kind = node.tag.rpartition(":")[2]
+            raise self.fail(path, f"not valid YAML: {str(node.value)[:40]!r} is not a {kind}") from error
 
-def _pointer(text: str) -> Path_:
-    """Read msgspec's `$.cases[0].inputs[...]` as a path; it stops at the first part without a name."""
-    path: list[str | int] = []
-    for part in text.removeprefix("$").replace("[", ".[").split("."):
-        if part in ("", "key in "):
-            continue
-        if part.startswith("["):
-            index = part.strip("[]")
-            if not index.isdigit():
-                break
-            path.append(int(index))
-        else:
-            path.append(part)
-    return tuple(path)
+
+def _at(data: Any, path: Path_) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def _narrowed(data: Any, path: Path_, key: str) -> Any:
+    """Copy `data` with nothing but `key` in the mapping at `path`."""
+    if not path:
+        return {key: data[key]}
+    copy = data.copy()
+    copy[path[0]] = _narrowed(data[path[0]], path[1:], key)
+    return copy
+
+
+def _complaint(data: Any, kind: type[Any]) -> str:
+    try:
+        msgspec.convert(data, kind, strict=True)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""

@@ -113,7 +113,7 @@ def test_a_shifted_clamp_moves_value_and_slope_together() -> None:
 
 
 def test_slope_of_power() -> None:
-    """Power 1 is the step; power 2 is 2·max(0, z), with no kink in its value; at NaN both are the context's."""
+    """Power 1 is the step; power 2 is 2·max(0, z), continuous at 0; at NaN both are the context's."""
     with arithmetic(Arithmetic(kink=1.0, at_nan=0.0)):
         assert slope_of_power(Z, 1).tolist() == [0.0, 1.0, 1.0, 0.0]
         assert slope_of_power(Z, 2).tolist() == [0.0, 0.0, 4.0, 0.0]
