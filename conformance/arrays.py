@@ -70,7 +70,8 @@ def neighbour(value: float, dtype: str, *, up: bool) -> float:
         # ml_dtypes has nextafter; going through float32 bit patterns would need the same care.
         target = np.asarray(np.inf if up else -np.inf).astype(kind)
         return float(np.nextafter(np.asarray(value).astype(kind), target))
-    return float(np.nextafter(kind.type(value), kind.type(np.inf if up else -np.inf)))
+    with np.errstate(over="ignore"):  # above the largest number stands infinity
+        return float(np.nextafter(kind.type(value), kind.type(np.inf if up else -np.inf)))
 
 
 def to_wire(array: NDArray, layout: Layout = "contiguous") -> Array:

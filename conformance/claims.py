@@ -1,6 +1,5 @@
 """Claims: statements of the frameworks' documentation, confirmed or refuted by running them."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +8,11 @@ import numpy as np
 
 from conformance.arrays import from_wire
 from conformance.compare import Check, compare
-from conformance.load import Api, Case, Operator, evidence, glob
+from conformance.globs import glob
+from conformance.load import Api, Case, Operator, evidence
 from conformance.opfile import ClaimDecl
 from conformance.oracle import Exact, Expectation
-from conformance.pool import Answer, Lost
+from conformance.pool import Answer, Fault, Lost
 from conformance.types import Array, Raised, Reply
 
 MOST_EVIDENCE = 8
@@ -74,7 +74,7 @@ class Claims:
         self, case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost, checks: list[Check]
     ) -> None:
         """Hold one answer against every claim that names this case as evidence."""
-        if not api.claims or isinstance(answer, Lost):
+        if not api.claims or isinstance(answer, Lost | Fault):  # neither is the backend's word
             return
         for claim in api.claims:
             if not any(evidence(pattern, case) for pattern in claim.cases):
@@ -142,6 +142,7 @@ def _printed(printed: Any, output: Array, expected: Expectation | None) -> tuple
 
 
 def _half_digit(text: Any) -> float:
-    """Half a unit of the last printed digit: `0.6666667` is known to 5e-8."""
-    decimals = re.search(r"\.(\d*)", str(text))
-    return 0.5 * 10.0 ** -(len(decimals[1]) if decimals else 0)
+    """Half a unit of the last printed digit: `0.6666667` is known to 5e-8, `1.5e-07` to 5e-9."""
+    mantissa, _, exponent = str(text).lower().partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return float(0.5 * 10.0 ** (int(exponent or 0) - decimals))

@@ -160,7 +160,7 @@ def _message(wide: NDArray, exact: Exact, worst: tuple[int, ...]) -> str:
 
 
 def _convention(wide: NDArray, exact: Exact, decided: NDArray) -> str:
-    """Which subgradient was picked at the kinks: `0` and `1` are the step's ends, or `mixed`."""
+    """Which end of the interval was picked at the kinks: `low`, `high`, or neither throughout: `between`."""
     kink = (exact.low < exact.high) & decided & np.isfinite(wide)
     if not bool(kink.any()):
         return ""

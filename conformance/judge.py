@@ -2,7 +2,8 @@
 
 from conformance.arrays import from_wire
 from conformance.compare import Check, compare, digest_of
-from conformance.load import Api, Case, evidence, glob
+from conformance.globs import glob
+from conformance.load import Api, Case, evidence
 from conformance.opfile import UnsupportedDecl
 from conformance.oracle import Expectation
 from conformance.pool import Answer, Fault, Lost

@@ -12,8 +12,11 @@ from pathlib import Path
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from conformance.adapters import BACKENDS
 from conformance.compare import Check
-from conformance.load import Api, Case, glob
+from conformance.errors import UsageError
+from conformance.globs import glob
+from conformance.load import Api, Case
 from conformance.types import Outcome, Scalar
 from conformance.yamlfile import YamlFile
 
@@ -153,14 +156,21 @@ def load_ledger(root: Path | None = None) -> Ledger:
 
     Raises:
         InvalidFileError: an entry is malformed, has no reason, a bad specifier, or an id used twice.
+        UsageError: there is no such folder.
 
     """
     folder = root or Path(str(files("conformance.known")))
+    if not folder.is_dir():
+        raise UsageError(f"no ledger folder {folder}")
     entries: dict[str, list[Entry]] = {}
     seen: set[str] = set()
     for path in sorted(folder.glob("*.yaml")):
         document = YamlFile(path)
         parsed = document.convert(LedgerFile)
+        if parsed.framework not in BACKENDS:
+            raise document.fail(
+                ("framework",), f"no backend {parsed.framework!r}; there are {', '.join(BACKENDS)}"
+            )
         for index, entry in enumerate(parsed.entries):
             _check_entry(document, index, entry, seen)
         entries.setdefault(parsed.framework, []).extend(parsed.entries)

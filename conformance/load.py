@@ -1,7 +1,6 @@
 """Load case files: read, validate, expand matrices to concrete cases with immutable ids."""
 
 import itertools
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
@@ -15,11 +14,11 @@ from conformance.adapters import BACKENDS
 from conformance.arrays import FLOATING, INTEGER, NDArray
 from conformance.definition import Definition, definitions
 from conformance.errors import HarnessError, InvalidFileError, UsageError
+from conformance.globs import after_op, glob
 from conformance.opfile import ApiDecl, CaseDecl, ClaimDecl, OpFile
 from conformance.types import Array, Binding, Domain, Scalar
+from conformance.validate import check_api, check_case, check_claims, check_unsupported
 from conformance.yamlfile import Path_, YamlFile
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,6 @@ class Operator:
     cases: list[Case] = field(default_factory=list)
 
 
-def glob(pattern: str, text: str) -> bool:
-    """Whether `text` matches `pattern`, where only `*` is special: ids are full of brackets."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
-
-
 def shipped_cases() -> Path:
     """Return the folder of the case files that this distribution ships."""
     return Path(str(files("conformance.cases")))
@@ -134,8 +128,8 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
                 )
             ids[concrete.id] = concrete.where
             operator.cases.append(concrete)
-    _check_unsupported(document, operator)
-    _check_claims(document, operator)
+    check_unsupported(document, operator)
+    check_claims(document, operator)
     return operator
 
 
@@ -146,17 +140,7 @@ def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
     if backend not in BACKENDS:
         raise document.fail(path, f"{name!r} is in no namespace of a backend ({', '.join(BACKENDS)})")
     call, init = _names(api.call), None if api.init is None else _names(api.init)
-    for argument in {**call, **(init or {})}:
-        if argument not in decl.tensors and argument not in decl.params:
-            raise document.fail(
-                (*path, "call"), f"{argument!r} is neither a tensor nor a parameter of the op"
-            )
-    for key in ("integral", "defaults"):
-        for parameter in getattr(api, key):
-            if parameter not in decl.params:
-                raise document.fail((*path, key), f"the op has no parameter {parameter!r}")
-    if api.label is not None and api.label not in INTEGER:
-        raise document.fail((*path, "label"), f"{api.label!r} is not one of {', '.join(INTEGER)}")
+    check_api(document, decl, api, path)
     binding = Binding(name, call, init, api.positional, api.returns)
     return Api(name, backend, binding, api, tuple(decl.claims.get(name, ())))
 
@@ -166,32 +150,7 @@ def _names(mapping: dict[str, str] | list[str]) -> dict[str, str]:
 
 
 def _expand(document: YamlFile, op: Operator, decl: CaseDecl, path: Path_) -> list[Case]:
-    if not _NAME.fullmatch(decl.case):
-        raise document.fail((*path, "case"), f"{decl.case!r} is not a name: lower case, digits and hyphens")
-    for name, spec in decl.inputs.items():
-        if name not in op.decl.tensors:
-            raise document.fail(
-                (*path, "inputs", name),
-                f"the op has no tensor {name!r}",
-                f"it has {', '.join(op.decl.tensors)}",
-            )
-        if isinstance(spec, dict):
-            try:
-                values.generator(spec)
-            except ValueError as error:
-                raise document.fail((*path, "inputs", name), str(error)) from error
-    for name, tensor in op.decl.tensors.items():
-        if name not in decl.inputs and not tensor.optional:
-            raise document.fail((*path, "inputs"), f"the op needs the tensor {name!r}", "or declare it optional")
-    for name in decl.params:
-        if name not in op.decl.params:
-            raise document.fail((*path, "params", name), f"the op has no parameter {name!r}")
-    for position, name in enumerate(decl.gradients or ()):
-        if name not in decl.inputs:
-            raise document.fail((*path, "gradients", position), f"the case has no input {name!r}")
-    for axis, points in decl.matrix.items():
-        if not points:
-            raise document.fail((*path, "matrix", axis), f"nothing on the axis {axis!r}: there would be no case")
+    check_case(document, op.decl, decl, path)
     matrix: dict[str, list[Scalar]] = {"dtype": ["float32"], **decl.matrix}
     return [
         _concrete(document, op, decl, dict(zip(matrix, point, strict=True)), path)
@@ -268,47 +227,9 @@ def _check_literals(document: YamlFile, case: Case, path: Path_) -> None:
             raise document.fail((*path, "inputs", name), f"not an array: {error}") from error
 
 
-def _check_unsupported(document: YamlFile, op: Operator) -> None:
-    """A declaration that means nothing, for a typing error perhaps, would excuse nothing or everything."""
-    for api in op.apis:
-        for index, decl in enumerate(api.decl.unsupported):
-            path: Path_ = ("apis", api.name, "unsupported", index)
-            if not (decl.dtype or decl.label or decl.cases):
-                raise document.fail(path, "give at least one of dtype, label, cases")
-            for name, wanted, known in (("dtype", decl.dtype, FLOATING), ("label", decl.label, INTEGER)):
-                for dtype in wanted:
-                    if dtype not in known:
-                        raise document.fail((*path, name), f"{dtype!r} is not one of {', '.join(known)}")
-            for pattern in decl.cases:
-                if not any(evidence(pattern, case) for case in op.cases):
-                    raise document.fail((*path, "cases"), f"{pattern!r} matches no case")
-
-
-def _check_claims(document: YamlFile, op: Operator) -> None:
-    ways = ("conforms", "raises", "variant", "printed", "untestable")
-    for api, claims in op.decl.claims.items():
-        if api not in op.decl.apis:
-            raise document.fail(("claims", api), f"claims about {api!r}, which this file does not bind")
-        for index, claim in enumerate(claims):
-            path: Path_ = ("claims", api, index)
-            given = [w for w in ways if getattr(claim, w) is not None]
-            given += [w for w in ("refused", "accepted") if getattr(claim, w)]
-            if len(given) != 1:
-                raise document.fail((*path, "claim"), "give exactly one way to verify the claim")
-            if claim.untestable is None and not claim.cases:
-                raise document.fail(
-                    (*path, "claim"), "a testable claim names the cases that are its evidence"
-                )
-            if claim.variant and claim.variant not in op.definition.variants:
-                raise document.fail((*path, "variant"), f"the reference has no variant {claim.variant!r}")
-            for position, pattern in enumerate(claim.cases):
-                if not any(evidence(pattern, case) for case in op.cases):
-                    raise document.fail((*path, "cases", position), f"{pattern!r} matches no case")
-
-
 def evidence(pattern: str, case: Case) -> bool:
     """Whether a pattern without the op's name (`basic*`) means this case."""
-    return glob(pattern, case.id.partition("/")[2])
+    return glob(pattern, after_op(case.id))
 
 
 def wire_tensors(case: Case, api: Api) -> dict[str, Array]:

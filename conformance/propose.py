@@ -7,13 +7,14 @@ as far as no conforming result is caught, for that would be stale at once.
 import datetime as dt
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import yaml
 
+from conformance.globs import glob
 from conformance.ledger import FAILING
-from conformance.load import Operator, glob
+from conformance.load import Operator
 
 Row = dict[str, Any]
 Key = tuple[str, ...]
@@ -36,9 +37,19 @@ def proposals(rows: list[Row], suite: list[Operator]) -> str:
             by_backend[row["backend"]].append(_claim_entry(row, versions[row["backend"]]))
     return "".join(
         f"# reports/known/{backend}.yaml\n"
-        + yaml.safe_dump({"entries": found}, sort_keys=False, allow_unicode=True, width=110)
+        + yaml.safe_dump({"entries": _distinct(found)}, sort_keys=False, allow_unicode=True, width=110)
         for backend, found in by_backend.items()
     )
+
+
+def _distinct(found: list[Row]) -> list[Row]:
+    """Number the ids that entries of one mechanism share: the ledger wants each once."""
+    times: Counter[str] = Counter()
+    for entry in found:
+        times[entry["id"]] += 1
+        if times[entry["id"]] > 1:
+            entry["id"] += f"-{times[entry['id']]}"
+    return found
 
 
 def mechanism(row: Row) -> str:

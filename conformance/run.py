@@ -16,9 +16,10 @@ from conformance.arrays import to_wire
 from conformance.claims import Claims
 from conformance.compare import Check
 from conformance.errors import Exit, HarnessError, NothingRanError
+from conformance.globs import glob
 from conformance.judge import check_names, declared_unsupported, judge
 from conformance.ledger import Ledger
-from conformance.load import Api, Case, Operator, glob, wire_params, wire_tensors
+from conformance.load import Api, Case, Operator, wire_params, wire_tensors
 from conformance.oracle import EXTENDED, ORACLE_DTYPE, Exact, Expectation, exact_gradients, exact_output
 from conformance.pool import BackendSpec, Lost, Pool
 from conformance.stream import StreamWriter
@@ -181,7 +182,7 @@ class _Line:
 
     def header(self, pool: Pool, argv: list[str]) -> None:
         precision = {
-            "dtype": ORACLE_DTYPE.name,
+            "dtype": "longdouble" if EXTENDED else ORACLE_DTYPE.name,
             "mantissa": int(np.finfo(ORACLE_DTYPE).nmant),
             "extended": EXTENDED,
         }

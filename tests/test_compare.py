@@ -252,7 +252,7 @@ def test_a_digest_names_bits_shape_and_dtype() -> None:
     """Who agrees with whom: equal digests are equal results, and −0.0 is other bits than 0.0."""
     one, same = to_wire(np.ones(2, np.float32)), to_wire(np.ones(2, np.float32))
     assert digest_of(one) == digest_of(same)
-    others = [np.ones((2, 1), np.float32), np.array([1, 1 + 2.0**-23], np.float32), np.ones(1)]
+    others: list[NDArray] = [np.ones((2, 1), np.float32), np.array([1, 1 + 2.0**-23], np.float32), np.ones(1)]
     assert len({digest_of(to_wire(other)) for other in others} | {digest_of(one)}) == 4
     zeros = [digest_of(to_wire(np.array([zero], np.float32))) for zero in (0.0, -0.0)]
     assert zeros[0] != zeros[1]

@@ -1,0 +1,13 @@
+"""Patterns over case ids and API names, in which brackets are no more than brackets."""
+
+import re
+
+
+def glob(pattern: str, text: str) -> bool:
+    """Whether `text` matches `pattern`, where only `*` is special: ids are full of brackets."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
+
+
+def after_op(case_id: str) -> str:
+    """Return the part of a case id that patterns in an op's own file speak of: `basic[float32,none]`."""
+    return case_id.partition("/")[2]
