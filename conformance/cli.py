@@ -147,9 +147,11 @@ def repro_command(
 
     found = find_case(load_suite(cases), case)
     binding = _binding(found, api)
+    stream = list(read_stream(results, partial=True))
+    versions = {row["backend"]: row["version"] for row in stream if row["type"] == "backend"}
     rows = [
         row
-        for row in read_stream(results, partial=True)
+        for row in stream
         if row["type"] == "result"
         and (row["case"], row["api"]) == (case, api)
         and check in ("", row["check"])
@@ -157,7 +159,7 @@ def repro_command(
     if not rows:
         raise UsageError(f"{results} has no result of {api} on {case} {check}".rstrip())
     failing = [row for row in rows if row["status"] in ("fail", "error", "crash", "timeout")]
-    print(script(found, binding, (failing or rows)[0]))
+    print(script(found, binding, (failing or rows)[0], versions.get(binding.backend, "")))
 
 
 @app.command("check")

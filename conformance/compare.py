@@ -115,9 +115,9 @@ def _wrong_signs(wide: NDArray, exact: Exact) -> NDArray:
 
 def _wrong_masks(wide: NDArray, exact: Exact) -> NDArray:
     """Where NaN, +∞ or −∞ stands and should not, or should and does not."""
-    largest = largest_finite(exact.dtype)
-    # Round to nearest: beyond the largest number by half a spacing and more is infinity.
-    overflow = largest * (1 + unit_roundoff(exact.dtype) / 2)
+    u = np.longdouble(unit_roundoff(exact.dtype))
+    # Round to nearest: beyond the largest number, (2 − 2u)·2**e, by half a spacing, u·2**e, is infinity.
+    overflow = np.longdouble(largest_finite(exact.dtype)) * (1 + u / (2 - 2 * u))
     with np.errstate(all="ignore"):
         wrong = np.isnan(wide) != np.isnan(exact.low)
         for sign in (1, -1):

@@ -124,7 +124,8 @@ def _undefined(case: Case, api: Api, reply: Reply) -> Check:
     declared = declared_unsupported(case, api)
     if declared is not None and isinstance(output, Raised) and not kept:
         return _refused("raises" if categories else "output", output, declared)
-    late = [g for g in reply.gradients.values() if isinstance(g, Raised)]
+    # A refusal to differentiate by one input (at the call) is not an error that came too late.
+    late = [g for g in reply.gradients.values() if isinstance(g, Raised) and g.phase in ("read", "backward")]
     if not categories:
         return _observe(output, late)
     wanted = " or ".join(categories)

@@ -102,11 +102,17 @@ def measure(suite: list[Operator]) -> dict[str, dict[str, float]]:
             requests = Path(folder) / "requests"
             requests.write_bytes(msgspec.msgpack.encode([request for _, _, request in calls]))
             command = [sys.executable, "-m", "tests.bench", backend, str(requests)]
-            shown = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+            shown = subprocess.run(command, check=True, capture_output=True, text=True)
             bare = float(shown.stdout.strip().splitlines()[-1])
             begin = start_up((backend,))
             wall = run_seconds(suite, (backend,), Path(folder) / backend) - begin
-            rows[backend] = {"calls": len(calls), "bare": bare, "start": begin, "run": wall, "ratio": wall / bare}
+            rows[backend] = {
+                "calls": len(calls),
+                "bare": bare,
+                "start": begin,
+                "run": wall,
+                "ratio": wall / bare,
+            }
         begin = start_up(tuple(BACKENDS))
         wall = run_seconds(suite, tuple(BACKENDS), Path(folder) / "all") - begin
         bares = [row["bare"] for row in rows.values()]

@@ -77,11 +77,15 @@ def every_bit_pattern(dtype: str) -> NDArray:
     """Numbers of every kind: both zeros, denormals, the largest, infinities, NaN, and ordinary ones."""
     kind = numpy_dtype(dtype)
     if kind.kind in "iub":
-        info = np.iinfo(kind)
-        return np.array([info.min, -1, 0, 1, info.max], kind)
+        limits = np.iinfo(kind)
+        return np.array([limits.min, -1, 0, 1, limits.max], kind)
     if kind.itemsize == 2:
-        bits = np.arange(0, 1 << 16, 5, dtype=np.uint16).view(kind)
-        return np.concatenate([bits[~np.isnan(bits)], np.array([np.nan], kind)])
+        mantissa = 10 if dtype == "float16" else 7
+        bits = np.arange(1 << 16, dtype=np.uint16)
+        infinite = ((1 << 15) - 1) >> mantissa << mantissa
+        return np.append(bits[(bits & 0x7FFF) <= infinite], np.uint16(infinite | 1 << (mantissa - 1))).view(
+            kind
+        )
     info = np.finfo(kind)
     some = [0.0, -0.0, info.smallest_subnormal, info.tiny, info.max, -info.max, np.inf, -np.inf, np.nan, 0.1]
     return np.array(some, kind)
@@ -89,7 +93,7 @@ def every_bit_pattern(dtype: str) -> NDArray:
 
 @probe()
 def dtypes_survive_bit_for_bit(adapter: Adapter) -> None:
-    """Each floating dtype, bfloat16 included, and the label dtypes come back with the bits they were sent with."""
+    """Each floating dtype and the label dtypes come back with the bits they were sent with, NaN too."""
     for dtype in (*FLOATING, "int32", "int64"):
         sent = to_wire(every_bit_pattern(dtype))
         back = adapter.read(adapter.tensor(sent, grad=False))
@@ -210,7 +214,8 @@ def a_refusal_by_one_input_does_not_lose_the_others(adapter: Adapter) -> None:
     ct = arr([1.0])
     reply = adapter.execute(Request(1, binding, tensors, {"reduction": "none"}, ("input", "weight"), ct))
     assert values(reply.output) == [1.5]
-    assert values(reply.gradients["input"]) == [[-1.0, 1.0]]
+    assert isinstance(reply.gradients["input"], Array)
+    assert from_wire(reply.gradients["input"]).tolist() == [[-1.0, 1.0]]
     refused = reply.gradients["weight"]
     assert isinstance(refused, Raised)
     assert refused.category == "runtime"
@@ -270,7 +275,7 @@ def exceptions_have_categories(adapter: Adapter) -> None:
 @probe("paddle")
 def the_class_of_paddles_own_errors_is_known(adapter: Adapter) -> None:
     """EnforceNotMet stands outside Python's hierarchy and is paddle's RuntimeError."""
-    import paddle
+    import paddle  # noqa: PLC0415 - only in paddle's own process
 
     assert adapter.category(paddle.base.core.EnforceNotMet("x")) == "runtime"
     reply = hinge(adapter, tensors={"input": arr([1.0], "bfloat16"), "target": arr([1], "int32")})
@@ -278,7 +283,7 @@ def the_class_of_paddles_own_errors_is_known(adapter: Adapter) -> None:
         assert reply.output.category != "internal"
 
 
-# -- the process ------------------------------------------------------------------------------------------------
+# -- the process ------------------------------------------------------------------------------------------
 
 
 @probe("mindspore")

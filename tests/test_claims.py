@@ -198,7 +198,7 @@ def test_a_row_of_the_stream_has_its_evidence_counted_and_cut() -> None:
         ('"0.305"', 0.3046, True),
         ('"0.305"', 0.3044, False),
         ('"0.31"', 0.305, True),
-        ('"0.305000"', 0.305001, False),
+        ('"0.305000"', 0.305002, False),
         ('"3.05e-01"', 0.3054, True),
         ('"3.05e-01"', 0.31, False),
         ('"3e-1"', 0.34, True),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformance.arrays import NDArray, bfloat16_as_float32
+from conformance.arrays import NDArray, bfloat16_as_float32, float32_as_bfloat16
 from conformance.types import Array, Binding, Category, Environment, Phase, Raised, Reply, Request, Scalar
 
 Tensors = dict[str, Any]
@@ -162,6 +162,11 @@ def numpy_of(array: Array) -> NDArray:
     if array.dtype == "bfloat16":
         return bfloat16_as_float32(array)
     return np.frombuffer(array.data, array.dtype).reshape(array.shape).copy()
+
+
+def bfloat16_bits(values: NDArray) -> NDArray:
+    """Return the raw bits of float32 values that are bfloat16 numbers: a framework's cast changes a NaN's."""
+    return np.frombuffer(float32_as_bfloat16(values).data, np.uint16).reshape(values.shape).copy()
 
 
 def interleaved(values: NDArray) -> NDArray:

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, Tensors, interleaved, numpy_of, reversed_axes
+from conformance.adapters.base import (
+    Adapter,
+    Tensors,
+    bfloat16_bits,
+    interleaved,
+    numpy_of,
+    reversed_axes,
+)
 from conformance.arrays import to_wire
 from conformance.types import Array, Category, Environment
 
@@ -57,8 +64,8 @@ class PaddleAdapter(Adapter):
         return tensor
 
     def _of(self, values: Any, dtype: str) -> Any:
-        tensor = self._paddle.to_tensor(values)
-        return tensor.astype(self._paddle.bfloat16) if dtype == "bfloat16" else tensor
+        # paddle takes an array of uint16 for the bits of bfloat16.
+        return self._paddle.to_tensor(bfloat16_bits(values) if dtype == "bfloat16" else values)
 
     def read(self, tensor: Any) -> Array:
         """Copy out; `.numpy()` of bfloat16 is the raw bits already."""

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, Tensors, interleaved, numpy_of, reversed_axes
+from conformance.adapters.base import (
+    Adapter,
+    Tensors,
+    bfloat16_bits,
+    interleaved,
+    numpy_of,
+    reversed_axes,
+)
 from conformance.arrays import float32_as_bfloat16, to_wire
 from conformance.types import Array, Environment
 
@@ -47,8 +54,9 @@ class TorchAdapter(Adapter):
 
     def _of(self, values: Any, dtype: str) -> Any:
         # torch.from_numpy shares memory with the array, which is a fresh copy here.
-        tensor = self._torch.from_numpy(np.ascontiguousarray(values).reshape(values.shape))
-        return tensor.to(self._torch.bfloat16) if dtype == "bfloat16" else tensor
+        if dtype == "bfloat16":
+            return self._torch.from_numpy(bfloat16_bits(values).view(np.int16)).view(self._torch.bfloat16)
+        return self._torch.from_numpy(np.ascontiguousarray(values).reshape(values.shape))
 
     def read(self, tensor: Any) -> Array:
         """Copy out; bfloat16 has no NumPy dtype, so it passes through float32."""
