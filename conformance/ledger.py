@@ -106,6 +106,10 @@ class Ledger:
         status = {"refuted": "fail", "notrun": "notrun"}.get(verdict, "pass")
         return _classify(entries, status, "refuted", ("", None))
 
+    def is_nondeterministic(self, backend: str, entry_id: str) -> bool:
+        """Whether an entry says that its results vary from run to run."""
+        return any(e.nondeterministic for e in self.entries.get(backend, []) if e.id == entry_id)
+
     def unmatched(self, backend: str, ops: set[str]) -> list[Entry]:
         """Entries about what was run in full that matched nothing."""
         return [e for e in self.entries.get(backend, []) if e.op in ops and not self.hits[e.id]]

@@ -267,9 +267,9 @@ class Pool:
         each.deaths_in_a_row += 1
         name = _signal_name(status)
         if each.environment is None or each.deaths_in_a_row > MAX_RESTARTS_IN_A_ROW * 4:
-            yield from self._lose(
-                each, f"backend {each.spec.name} died while starting ({name}): {words[-300:]}"
-            )
+            starting = each.environment is None
+            when = "while starting" if starting else f"{each.deaths_in_a_row} times in a row"
+            yield from self._lose(each, f"backend {each.spec.name} died {when} ({name}): {words[-300:]}")
             return
         guilty = each.owed.popleft() if each.owed else None
         each.start()

@@ -96,11 +96,10 @@ def patterns(cases: set[str], others: set[str]) -> list[str]:
     left = set(cases)
     while left:
         case = min(left)
-        for candidate in [*_candidates(case), case]:
-            if not any(glob(candidate, other) for other in others):
-                chosen.append(candidate)
-                left = {other for other in left if not glob(candidate, other)}
-                break
+        allowed = [c for c in (*_candidates(case), case) if not any(glob(c, other) for other in others)]
+        widest = max(allowed, key=lambda candidate: sum(glob(candidate, each) for each in cases))
+        chosen.append(widest)
+        left = {each for each in left if not glob(widest, each)}
     return sorted(chosen)
 
 

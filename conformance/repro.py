@@ -168,13 +168,15 @@ def _comparison(case: Case, dialect: Dialect, call: str, row: dict[str, Any], ex
     else:
         block, result = f"output = {call}", "output"
     block += f"\ngot = {dialect.read(result, exact.dtype)}"
-    repeated = not name and exact.low.size > 0 and not all(case.tensors[n].size for n in case.specs)
-    if repeated:
+    empty = exact.low.size > 0 and not all(case.tensors[n].size for n in case.specs)
+    repeated = not name and (empty or bool(row.get("nondeterministic")))
+    if repeated and empty:
         block += (
             "\n# Of no elements some kernels return what memory held before, by luck a zero: so there are"
         )
         block += "\n# thousands in it, and the call is repeated."
         block += f"\nfreed = [{dialect.exp(8.0)} for _ in range(100)]\ndel freed"
+    if repeated:
         block += f"\nrepeats = [{dialect.read(call, exact.dtype)} for _ in range(100)]"
     after = ""
     if row.get("kind") == "mutated_input":

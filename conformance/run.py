@@ -278,6 +278,7 @@ class _Line:
             "ledger": entry or None,
             "message": message,
             "declared": declared.why if declared else None,
+            "nondeterministic": self.ledger.is_nondeterministic(api.backend, entry),
         }
         if outcome not in ("ok", "known"):
             self.summary.unexpected.append(row)

@@ -31,6 +31,15 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_TEXT = ("message", "check", "kind", "convention", "digest")
+
+
+def unjson(row: Row) -> Row:
+    """Turn the strings that stand for NaN and infinities in a row's numbers back into floats."""
+    return {k: v if k in _TEXT else _SPECIAL.get(v, v) if isinstance(v, str) else v for k, v in row.items()}
+
+
 class StreamWriter:
     """Writes a stream: `write` as things happen, `finish` once they all have."""
 

@@ -146,6 +146,16 @@ def tensors_are_copies(adapter: Adapter) -> None:
     assert values(before) == values(sent) == values(adapter.read(second)) == [1.0, 2.0]
 
 
+@probe()
+def a_nan_is_not_a_changed_input(adapter: Adapter) -> None:
+    """An input that is NaN, whatever its dtype, is the same afterwards: its bits are not lost on the way."""
+    for dtype in FLOATING:
+        tensors = {"input": arr([np.nan, 1.0], dtype), "target": arr([1, -1], dtype)}
+        reply = hinge(adapter, tensors=tensors)
+        assert reply.mutated == (), dtype
+        assert isinstance(reply.output, Raised) or np.isnan(from_wire(reply.output).astype(float)[0])
+
+
 # -- calls and gradients ------------------------------------------------------------------------------------
 
 
@@ -221,7 +231,7 @@ def a_refusal_by_one_input_does_not_lose_the_others(adapter: Adapter) -> None:
     assert refused.category == "runtime"
 
 
-# -- errors ---------------------------------------------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------------------------------
 
 
 @probe()
@@ -319,7 +329,7 @@ def main(backend: str, out: Path) -> None:
     out.write_text(json.dumps(found))
 
 
-# -- what pytest sees -----------------------------------------------------------------------------------------
+# -- what pytest sees ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
