@@ -1,8 +1,11 @@
 """`python -m conformance` and the `conformance` command: errors to people, exit codes to machines."""
 
+import os
 import sys
 
 from conformance.errors import ConformanceError, Exit
+
+_TYPER_INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,12 +28,15 @@ def _run(arguments: list[str], *, traceback: bool) -> int:
 
     try:
         result = app(arguments, standalone_mode=False, prog_name="conformance")
-        return int(result or 0)
+        return _interrupted() if result == _TYPER_INTERRUPTED else int(result or 0)
     except TyperException as error:
         print(f"conformance: {error.format_message()}\n  see conformance --help", file=sys.stderr)
         return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; what finished is kept", file=sys.stderr)
+        return _interrupted()
+    except BrokenPipeError:
+        # The reader went away (`conformance list | head`): nothing to tell it, and nothing failed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.INTERRUPTED
     except ConformanceError as error:
         if traceback:
@@ -46,6 +52,11 @@ def _run(arguments: list[str], *, traceback: bool) -> int:
             file=sys.stderr,
         )
         return Exit.HARNESS
+
+
+def _interrupted() -> int:
+    print("interrupted; what finished is kept", file=sys.stderr)
+    return Exit.INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -33,12 +33,20 @@ class Verdict:
 
     @property
     def verdict(self) -> str:
-        """`confirmed`, `refuted`, `untestable` or, where no evidence ran, `notrun`."""
-        if self.claim.untestable is not None:
+        """`confirmed`, `refuted`, `untestable` or, where no evidence ran, `notrun`.
+
+        A requirement on the caller that nothing enforces is not refuted: the document promises no error.
+        """
+        if self.claim.untestable is not None or (self.claim.refused and self.refuting):
             return "untestable"
         if self.refuting:
             return "refuted"
         return "confirmed" if self.confirming else "notrun"
+
+    def _why(self) -> str:
+        if self.claim.refused and self.refuting:
+            return f"a requirement on the caller; no error is promised, and {self.said}"
+        return self.said
 
     def row(self, source: str) -> dict[str, Any]:
         """Return the claim as a line of the stream."""
@@ -52,7 +60,7 @@ class Verdict:
             "says": self.claim.says,
             "source": source,
             "verdict": self.verdict,
-            "why": self.claim.untestable or self.said,
+            "why": self.claim.untestable or self._why(),
             "evidence": found[:MOST_EVIDENCE],
             "evidence_count": len(found),
         }

@@ -172,6 +172,8 @@ def check_command(cases: CasesOption = None, ledger: LedgerOption = None) -> Non
                 _ = case.tensors
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise InvalidFileError(case.where, f"case {case.id}: {error}") from error
+    if cases is None or ledger is not None:
+        known.check(suite)
     entries = sum(len(e) for e in known.entries.values())
     claims = sum(len(api.claims) for op in suite for api in op.apis)
     total = sum(len(op.cases) for op in suite)

@@ -117,7 +117,7 @@ def _wrong_masks(wide: NDArray, exact: Exact) -> NDArray:
     """Where NaN, +∞ or −∞ stands and should not, or should and does not."""
     u = np.longdouble(unit_roundoff(exact.dtype))
     # Round to nearest: beyond the largest number, (2 − 2u)·2**e, by half a spacing, u·2**e, is infinity.
-    overflow = np.longdouble(largest_finite(exact.dtype)) * (1 + u / (2 - 2 * u))
+    overflow = exact.low.dtype.type(np.longdouble(largest_finite(exact.dtype)) * (1 + u / (2 - 2 * u)))
     with np.errstate(all="ignore"):
         wrong = np.isnan(wide) != np.isnan(exact.low)
         for sign in (1, -1):

@@ -1,11 +1,17 @@
 """Patterns over case ids and API names, in which brackets are no more than brackets."""
 
 import re
+from functools import lru_cache
 
 
 def glob(pattern: str, text: str) -> bool:
     """Whether `text` matches `pattern`, where only `*` is special: ids are full of brackets."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))))
 
 
 def after_op(case_id: str) -> str:

@@ -14,9 +14,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from conformance.adapters import BACKENDS
 from conformance.compare import Check
-from conformance.errors import UsageError
+from conformance.errors import InvalidFileError, UsageError
 from conformance.globs import glob
-from conformance.load import Api, Case
+from conformance.load import Api, Case, Operator
 from conformance.types import Outcome, Scalar
 from conformance.yamlfile import YamlFile
 
@@ -53,11 +53,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The kinds of failure that this entry knows."""
         return [self.kind] if isinstance(self.kind, str) else self.kind
 
-    def matches(self, case: Case, api: Api, check: str, version: str) -> bool:
-        """Whether this entry speaks of that check of that API on that case."""
+    def covers(self, case: Case) -> bool:
+        """Whether this entry speaks of that case, the op, API and check aside."""
         return (
-            self.speaks_of(case.op.name, api, check, version)
-            and (not self.dtype or case.dtype in self.dtype)
+            (not self.dtype or case.dtype in self.dtype)
             and all(
                 name in case.params and case.params[name] in wanted for name, wanted in self.params.items()
             )
@@ -87,10 +86,12 @@ class Ledger:
 
     entries: dict[str, list[Entry]]
     hits: Counter[str] = field(default_factory=Counter)
+    wheres: dict[str, str] = field(default_factory=dict)
+    _speaking: dict[tuple[str, str, str, str], list[Entry]] = field(default_factory=dict)
 
     def classify(self, case: Case, api: Api, check: Check, version: str) -> tuple[Outcome, str, str]:
         """Return the outcome of a check, the entry behind it, and why if it is not `ok` or `known`."""
-        entries = [e for e in self.entries.get(api.backend, []) if e.matches(case, api, check.check, version)]
+        entries = [e for e in self._about(case.op.name, api, check.check, version) if e.covers(case)]
         self.hits.update(entry.id for entry in entries)
         return _classify(
             entries, check.status, check.kind or check.status, (case.dtype, check.error_over_bound)
@@ -101,10 +102,36 @@ class Ledger:
     ) -> tuple[Outcome, str, str]:
         """Return the outcome of a claim: a refuted one has to be known."""
         check = f"claim.{claim}"
-        entries = [e for e in self.entries.get(api.backend, []) if e.speaks_of(op, api, check, version)]
+        entries = self._about(op, api, check, version)
         self.hits.update(entry.id for entry in entries)
         status = {"refuted": "fail", "notrun": "notrun"}.get(verdict, "pass")
         return _classify(entries, status, "refuted", ("", None))
+
+    def check(self, suite: list[Operator]) -> None:
+        """Refuse an entry that can match nothing: its op, API or case is not in the suite.
+
+        Raises:
+            InvalidFileError: the first such entry, at its place.
+
+        """
+        for entry in (entry for entries in self.entries.values() for entry in entries):
+            ops = [op for op in suite if op.name == entry.op]
+            apis = [a.name for op in ops for a in op.apis if any(glob(p, a.name) for p in entry.api)]
+            names = [case.id.partition("/")[2] for op in ops for case in op.cases]
+            nowhere = [p for p in entry.cases if not any(glob(p, name) for name in names)]
+            what = "op" if not ops else "API" if not apis else f"case like {nowhere[0]!r}" if nowhere else ""
+            if what:
+                raise InvalidFileError(
+                    self.wheres.get(entry.id, "ledger"), f"ledger entry {entry.id!r}: there is no such {what}"
+                )
+
+    def _about(self, op: str, api: Api, check: str, version: str) -> list[Entry]:
+        """Entries about that check of that API; looked up once for all cases."""
+        key = (op, api.name, check, version)
+        if key not in self._speaking:
+            candidates = self.entries.get(api.backend, [])
+            self._speaking[key] = [e for e in candidates if e.speaks_of(op, api, check, version)]
+        return self._speaking[key]
 
     def is_nondeterministic(self, backend: str, entry_id: str) -> bool:
         """Whether an entry says that its results vary from run to run."""
@@ -167,7 +194,7 @@ def load_ledger(root: Path | None = None) -> Ledger:
     if not folder.is_dir():
         raise UsageError(f"no ledger folder {folder}")
     entries: dict[str, list[Entry]] = {}
-    seen: set[str] = set()
+    wheres: dict[str, str] = {}
     for path in sorted(folder.glob("*.yaml")):
         document = YamlFile(path)
         parsed = document.convert(LedgerFile)
@@ -176,16 +203,16 @@ def load_ledger(root: Path | None = None) -> Ledger:
                 ("framework",), f"no backend {parsed.framework!r}; there are {', '.join(BACKENDS)}"
             )
         for index, entry in enumerate(parsed.entries):
-            _check_entry(document, index, entry, seen)
+            _check_entry(document, index, entry, wheres)
+            wheres[entry.id] = document.where(("entries", index, "id"))
         entries.setdefault(parsed.framework, []).extend(parsed.entries)
-    return Ledger(entries)
+    return Ledger(entries, wheres=wheres)
 
 
-def _check_entry(document: YamlFile, index: int, entry: Entry, seen: set[str]) -> None:
+def _check_entry(document: YamlFile, index: int, entry: Entry, seen: dict[str, str]) -> None:
     path = ("entries", index)
     if entry.id in seen:
         raise document.fail((*path, "id"), f"ledger id {entry.id!r} stands twice")
-    seen.add(entry.id)
     if not entry.reason.strip() or "TODO" in entry.reason:
         raise document.fail(
             (*path, "reason"), f"entry {entry.id!r} has no reason yet", "write why the backend does this"

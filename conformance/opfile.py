@@ -55,7 +55,8 @@ class ClaimDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Exactly one way to verify, on the cases named as evidence:
         `conforms`: the named checks pass; `raises`: the call raises one of these categories, a promise
-        that undefined cases are then held to; `refused` / `accepted`: the call raises anything / nothing;
+        that undefined cases are then held to; `accepted`: the call raises nothing; `refused`: it raises
+        anything, and if it does not, the statement was a requirement on the caller that nothing enforces;
         `variant`: the output is this other formula's; `printed`: it is the printed value;
         `untestable`: why no run can tell.
     """

@@ -107,11 +107,22 @@ class _Worker:
         self.gateway = self.group.makegateway(
             f"popen//python={self.spec.python}//chdir={self.scratch}{variables}"
         )
-        root = str(Path(conformance.__file__).parent.parent)
         self.channel = self.gateway.remote_exec(worker.BOOTSTRAP)
-        self.channel.send((self.spec.adapter, str(self.log), [*self.spec.paths, root]))
+        self.channel.send((self.spec.adapter, str(self.log), [*self.spec.paths, str(self.own)]))
         name, generation, events = self.spec.name, self.generation, self.events
         self.channel.setcallback(lambda item: events.put((name, generation, item)), endmarker=None)
+
+    @property
+    def own(self) -> Path:
+        """A folder with this package and nothing else, for the worker's path.
+
+        Another interpreter must not find its framework, or its NumPy, in our site-packages.
+        """
+        folder = self.scratch / "own"
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "conformance").symlink_to(Path(conformance.__file__).parent)
+        return folder
 
     @property
     def log(self) -> Path:

@@ -124,7 +124,7 @@ def measure(suite: list[Operator]) -> dict[str, dict[str, float]]:
 
 
 def _calls(suite: list[Operator], backend: str) -> list[tuple[Case, Api, Request]]:
-    calls = []
+    calls: list[tuple[Case, Api, Request]] = []
     for op in suite:
         for case in op.cases:
             for api in op.apis:

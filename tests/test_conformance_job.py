@@ -82,7 +82,7 @@ def test_every_claim_has_a_verdict(rows: list[Row]) -> None:
     assert all(row["why"] for row in claims if row["verdict"] == "untestable")
 
 
-def test_every_compared_result_says_how_much_it_compared(rows: list[Row], cases: dict[str, Case]) -> None:
+def test_every_compared_result_says_how_much_it_compared(rows: list[Row]) -> None:
     """A pass that compared no element is one of an empty tensor, and says so."""
     for row in rows:
         if row["type"] == "result" and row["status"] == "pass" and not row["compared"]:

@@ -118,9 +118,7 @@ def test_several_kinds(case: Case, api: Api) -> None:
 @pytest.mark.parametrize(
     ("ratio", "outcome"), [(10.0, "known"), (22.0, "known"), (22.1, "regression"), (9.0, "regression")]
 )
-def test_a_failure_outside_its_band_is_a_regression(
-    case: Case, api: Api, ratio: float, outcome: str
-) -> None:
+def test_a_failure_outside_its_band_is_a_regression(case: Case, api: Api, ratio: float, outcome: str) -> None:
     """A known failure that becomes worse, or better, than its band and a tenth is a regression."""
     known = ledger({"band": {"float32": (10.0, 20.0)}})
     check = Check("output", "fail", "value", error_over_bound=ratio)

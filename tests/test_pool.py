@@ -41,15 +41,18 @@ class Toy(Adapter):
             time.sleep(60)
         if what == "slow":
             time.sleep(0.4)
-        said = dict(pid=os.getpid(), cwd=os.getcwd(), level=os.environ.get("TOY_LEVEL"), executable=sys.executable)
+        arrays = [[a.dtype, a.shape, a.data.hex(), a.layout] for a in request.tensors.values()]
+        said = dict(pid=os.getpid(), cwd=os.getcwd(), level=os.environ.get("TOY_LEVEL"), arrays=arrays)
+        said |= dict(params=request.params, gradients=request.gradients)
         if what == "litter":
             Path("rank_0").mkdir()
         return Reply(request.id, Raised("call", "value", "Said", json.dumps(said)))
 
-class Other(Toy):
-    environ = {}
+class Broken(Toy):
+    def start(self):
+        raise ImportError("libtoy.so: undefined symbol")
 
-Toy.__abstractmethods__ = Other.__abstractmethods__ = frozenset()
+Toy.__abstractmethods__ = Broken.__abstractmethods__ = frozenset()
 """
 
 Make = Callable[..., Pool]
@@ -117,10 +120,10 @@ def test_environments_are_known_before_the_first_question(make: Make) -> None:
     with make("fine") as pool:
         assert isinstance(pool.environments()["fine"], Environment)
         assert pool.lost("fine") == ""
-    with make("broken", kind="NoSuchClass") as pool:
+    with make("broken", kind="Broken") as pool:
         state = pool.environments()["broken"]
         assert isinstance(state, Lost)
-        assert "NoSuchClass" in state.reason
+        assert "cannot start: ImportError: libtoy.so: undefined symbol" in state.reason
 
 
 def test_answers_come_in_order_and_all_of_them(make: Make) -> None:
@@ -175,7 +178,7 @@ def test_what_was_asked_behind_a_death_is_asked_again(make: Make) -> None:
 
 
 def test_a_backend_that_only_dies_is_given_up(make: Make) -> None:
-    """After a dozen deaths in a row and no answer between them the rest is not run, and the reason says so."""
+    """After a dozen deaths and no answer between them the rest is not run, and the reason says so."""
     limit = MAX_RESTARTS_IN_A_ROW * 4
     with make("toy") as pool:
         for number in range(limit + 4):
@@ -240,9 +243,12 @@ def test_a_status_is_named() -> None:
 def test_a_request_carries_layouts_and_bits_as_they_are(make: Make) -> None:
     """What is sent is what arrives: nothing on the way converts an array."""
     array = Array("bfloat16", (2, 1), b"\xc0\x7f\x80\x3f", "transposed")
+    asked = Request(1, Binding("say", {}), {"x": array}, {"p": 2, "q": None, "r": 2.0}, ("x",), array)
     with make("toy") as pool:
-        pool.submit(
-            "toy", Request(1, Binding("say", {"x": "x"}), {"x": array}, {"p": 2, "q": None}, ("x",), array)
-        )
-        ((_, number, _),) = pool.answers(until_idle=True)
-    assert number == 1
+        pool.submit("toy", asked)
+        ((_, _, answer),) = pool.answers(until_idle=True)
+    told = said(answer)
+    assert told["arrays"] == [["bfloat16", [2, 1], "c07f803f", "transposed"]]
+    assert told["params"] == {"p": 2, "q": None, "r": 2.0}
+    assert isinstance(told["params"]["r"], float)
+    assert told["gradients"] == ["x"]

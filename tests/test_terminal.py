@@ -81,7 +81,10 @@ def test_brackets_are_not_markup() -> None:
 
 def test_no_line_is_wider_than_the_terminal() -> None:
     """Messages wrap at 80 columns between words; only a path or an id may be longer, and is never broken."""
-    long: dict[str, Any] = {"case": f"op/{'very-' * 20}long[float32,none]", "message": "the kernel, which " * 20}
+    long: dict[str, Any] = {
+        "case": f"op/{'very-' * 20}long[float32,none]",
+        "message": "the kernel, which " * 20,
+    }
     made = summary(result(**long), lost={"torch": "backend torch cannot start: " + "no module " * 12})
     lines = said(made)
     wide = [line for line in lines if len(line) > 80]
