@@ -55,7 +55,7 @@ def _run(arguments: list[str], *, traceback: bool) -> int:
 
 
 def _interrupted() -> int:
-    print("interrupted; what finished is kept", file=sys.stderr)
+    print("interrupted", file=sys.stderr)
     return Exit.INTERRUPTED
 
 

@@ -75,8 +75,13 @@ def run_command(
         tuple(backend_spec(name) for name in backend or BACKENDS), tuple(op or ()), tuple(api or ()), keyword
     )
     console, began = Console(), time.perf_counter()
-    with progress(console) as report:
-        summary = run(suite, selection, known, out, timeout=timeout, progress=report)
+    try:
+        with progress(console) as report:
+            summary = run(suite, selection, known, out, timeout=timeout, progress=report)
+    except BaseException:
+        if (partial := out / "run.jsonl.part").exists():
+            print(f"not complete; what finished is in {partial}", file=sys.stderr)
+        raise
     write_report(out / "run.jsonl", out, suite, known)
     summarise(console, summary, out, time.perf_counter() - began)
     raise typer.Exit(summary.exit_code)

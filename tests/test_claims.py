@@ -125,8 +125,8 @@ WEIGHTED = 'cases: ["plain*"], variant: weight_inside_power'
         ('cases: ["bad*"], raises: [value]', scalar(0.0), "refuted"),
         ('cases: ["bad*"], raises: [value]', Death("crash", "died: SIGSEGV"), "refuted"),
         ('cases: ["bad*"], refused: true', refused("runtime"), "confirmed"),
-        ('cases: ["bad*"], refused: true', scalar(0.0), "refuted"),
-        ('cases: ["bad*"], refused: true', Death("crash", "died: SIGSEGV"), "refuted"),
+        ('cases: ["bad*"], refused: true', scalar(0.0), "untestable"),
+        ('cases: ["bad*"], refused: true', Death("crash", "died: SIGSEGV"), "untestable"),
         ('cases: ["bad*"], accepted: true', scalar(0.0), "confirmed"),
         ('cases: ["bad*"], accepted: true', refused("value"), "refuted"),
         ('cases: ["bad*"], accepted: true', Death("timeout", "no answer"), "refuted"),
@@ -139,10 +139,10 @@ WEIGHTED = 'cases: ["plain*"], variant: weight_inside_power'
     ],
 )
 def test_each_way_to_verify(claim: str, answer: Any, expected: str) -> None:
-    """Confirmed by what the claim says, refuted by anything else, a death of the process included."""
+    """Confirmed by what the claim says; else refuted, or untestable where it only asks the caller."""
     found = verdict(claim, answer)
     assert found.verdict == expected
-    assert bool(found.said) == (expected == "refuted")
+    assert bool(found.said) == (expected != "confirmed")
     assert bool(found.confirming) == (expected == "confirmed")
 
 
