@@ -192,7 +192,7 @@ def test_an_interrupt_is_exit_2(capsys: Captured, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(cli, "load_suite", interrupted)
     assert main(["list"]) == Exit.INTERRUPTED
-    assert capsys.readouterr().err == "interrupted; what finished is kept\n"
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_our_own_fault_is_exit_3(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
