@@ -103,8 +103,10 @@ def _numbers(wide: NDArray, exact: Exact, decided: NDArray) -> dict[str, NDArray
         finite = np.isfinite(wide) & np.isfinite(exact.low) & np.isfinite(exact.high) & decided
         error = np.where(finite, np.maximum(np.maximum(exact.low - wide, wide - exact.high), 0), 0)
         magnitude = np.maximum(abs(exact.low), abs(exact.high))
-        relative = np.where(finite & (magnitude > 0), error / magnitude, 0)
-        ulp = np.where(finite, error / spacing(exact.dtype, magnitude), 0)
+        relative, ulp = np.zeros_like(error), np.zeros_like(error)
+        off = error > 0  # most elements of most results are exact: their other figures are 0 too
+        relative[off] = np.where(magnitude[off] > 0, error[off] / magnitude[off], 0)
+        ulp[off] = error[off] / spacing(exact.dtype, magnitude[off])
         return {"error": error, "ratio": error / exact.bound, "relative": relative, "ulp": ulp}
 
 
@@ -119,6 +121,10 @@ def _wrong_masks(wide: NDArray, exact: Exact) -> NDArray:
     # Round to nearest: beyond the largest number, (2 − 2u)·2**e, by half a spacing, u·2**e, is infinity.
     overflow = exact.low.dtype.type(np.longdouble(largest_finite(exact.dtype)) * (1 + u / (2 - 2 * u)))
     with np.errstate(all="ignore"):
+        largest = np.max([np.max(abs(a)) for a in (wide, exact.low, exact.high)])
+        # False where anything is infinite, or NaN, which np.max (and not Python's max) hands on.
+        if largest + np.max(exact.bound) < overflow:
+            return np.zeros(wide.shape, bool)
         wrong = np.isnan(wide) != np.isnan(exact.low)
         for sign in (1, -1):
             inner = exact.low if sign > 0 else -exact.high

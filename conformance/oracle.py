@@ -8,7 +8,7 @@ Nothing in it is tuned to a backend.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,8 @@ class Expectation:
 
     output: Exact
     gradients: dict[str, Exact]
+    verdicts: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """Checks already made, by name and bits: functional and class forms mostly return the same bits."""
 
 
 def oracle_for(tensors: Mapping[str, NDArray], dtype: str) -> np.dtype[Any]:

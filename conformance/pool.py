@@ -197,8 +197,7 @@ class Pool:
     ) -> None:
         for each in self._workers.values():
             each.generation += 1  # whatever still arrives is nobody's
-            each.channel.close()
-            each.stop()
+            each.stop(patience=0.0)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def environments(self) -> dict[str, Environment | Lost]:

@@ -56,6 +56,8 @@ def test_removing_any_one_ledger_entry_makes_the_run_fail(rows: list[Row], cases
         for entry in entries:
             less = Ledger({backend: [other for other in entries if other.id != entry.id]})
             mine = [row for row in rows if row.get("ledger") == entry.id]
+            if entry.nondeterministic and all(row["status"] == "pass" for row in mine):
+                continue  # right by luck this time, which is what the entry says can happen
             outcomes = {_again(less, row, cases, versions[backend]) for row in mine}
             if "regression" not in outcomes:
                 needless.append(entry.id)
