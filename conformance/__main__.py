@@ -27,7 +27,7 @@ def _run(arguments: list[str], *, traceback: bool) -> int:
     from conformance.cli import app  # noqa: PLC0415
 
     try:
-        result = app(arguments, standalone_mode=False, prog_name="conformance")
+        result = app(arguments or ["--help"], standalone_mode=False, prog_name="conformance")
         return _interrupted() if result == _TYPER_INTERRUPTED else int(result or 0)
     except TyperException as error:
         print(f"conformance: {error.format_message()}\n  see conformance --help", file=sys.stderr)

@@ -72,7 +72,11 @@ def run_command(
 
     suite, known = _suite(cases, op), load_ledger(ledger)
     selection = Selection(
-        tuple(backend_spec(name) for name in backend or BACKENDS), tuple(op or ()), tuple(api or ()), keyword
+        tuple(backend_spec(name) for name in backend or BACKENDS),
+        tuple(op or ()),
+        tuple(api or ()),
+        keyword,
+        foreign=cases is not None and ledger is None,
     )
     console, began = Console(), time.perf_counter()
     try:

@@ -34,6 +34,8 @@ class Selection:
     ops: tuple[str, ...] = ()
     apis: tuple[str, ...] = ()
     keyword: str = ""
+    foreign: bool = False
+    """The case files are not those that the ledger was written for."""
 
     def takes(self, case: Case, api: Api) -> bool:
         """Whether the selection contains this case of this API."""
@@ -47,7 +49,7 @@ class Selection:
     @property
     def whole(self) -> bool:
         """Whether every case of the selected ops and backends is in: only then is an unused entry stale."""
-        return not self.apis and not self.keyword
+        return not self.apis and not self.keyword and not self.foreign
 
 
 @dataclass
