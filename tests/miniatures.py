@@ -202,6 +202,23 @@ class MutatesInput(Honest):
         return result
 
 
+class MutatesInputInBackward(Honest):
+    """Leaves the input alone until its derivative is asked for."""
+
+    def pull_back(
+        self,
+        call: Callable[[Tensors], Any],
+        output: Any,
+        tensors: Tensors,
+        wanted: tuple[str, ...],
+        ct: Array,
+    ) -> list[Any | None]:
+        """Clear the input after differentiating."""
+        pulled = super().pull_back(call, output, tensors, wanted, ct)
+        tensors["input"].values[...] = 0
+        return pulled
+
+
 # -- wrong gradients ----------------------------------------------------------------------------------
 
 

@@ -165,6 +165,11 @@ def test_a_changed_input_is_a_discrepancy_of_its_own(miniature: Go) -> None:
     assert miniature("MutatesInput").verdicts == only_output("fail", "mutated_input")
 
 
+def test_an_input_changed_by_the_backward_pass_is_seen_too(miniature: Go) -> None:
+    """Looking at the inputs only after the forward pass would miss it."""
+    assert miniature("MutatesInputInBackward").verdicts == only_output("fail", "mutated_input")
+
+
 def test_a_missing_gradient_is_a_discrepancy_and_never_a_skip(miniature: Go) -> None:
     """None where the definition has a derivative."""
     assert miniature("GradientMissing").verdicts == only_gradients("fail", "grad_missing")

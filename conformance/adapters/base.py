@@ -117,11 +117,13 @@ class Adapter(ABC):
             raw = call(tensors)
             self._phase = "read"
             output = self.read(raw)
+            if wanted and request.cotangent is not None:
+                gradients = self._gradients(request.cotangent, call, raw, tensors, wanted)
+            # Last, because a backward pass can write where it should not as well as a forward one.
+            self._phase = "read"
             mutated = tuple(n for n, a in request.tensors.items() if self.read(tensors[n]).data != a.data)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result
             return self._raised(error), gradients, mutated
-        if wanted and request.cotangent is not None:
-            gradients = self._gradients(request.cotangent, call, raw, tensors, wanted)
         return output, gradients, mutated
 
     def _gradients(
