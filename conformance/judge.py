@@ -2,6 +2,7 @@
 
 from conformance.arrays import from_wire
 from conformance.compare import Check, compare, digest_of
+from conformance.errors import HarnessError
 from conformance.globs import glob
 from conformance.load import Api, Case, evidence
 from conformance.opfile import UnsupportedDecl
@@ -16,6 +17,14 @@ def judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | L
     Every quantity that the case asks for gets a check, also when nothing came back: a comparison that
     did not happen is never silent.
     """
+    checks = _judge(case, api, expected, answer)
+    due = check_names(case, api)
+    if [check.check for check in checks] != due:
+        raise HarnessError(f"{case.id}: checks {due} were due, {[c.check for c in checks]} were made")
+    return [_counted(check, expected) for check in checks]
+
+
+def _judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost) -> list[Check]:
     names = check_names(case, api)
     if isinstance(answer, Lost):
         return [Check(name, "notrun", message=answer.reason) for name in names]
@@ -32,6 +41,18 @@ def judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | L
     checks = [_output(case, expected, answer, answer.output)]
     checks += [_gradient(case, expected, answer, name) for name in case.gradients]
     return [_beyond(check, declared) for check in checks] if declared else checks
+
+
+def _counted(check: Check, expected: Expectation | None) -> Check:
+    """Turn a pass that compared nothing, where there was something to compare, into a harness fault."""
+    if check.status != "pass" or check.compared or expected is None:
+        return check
+    exact = (
+        expected.output if check.check == "output" else expected.gradients[check.check.removeprefix("grad.")]
+    )
+    if exact.low.size == 0:
+        return check
+    return Check(check.check, "harness", message="passed without comparing an element")
 
 
 def check_names(case: Case, api: Api) -> list[str]:

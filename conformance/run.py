@@ -15,9 +15,9 @@ import conformance
 from conformance.arrays import to_wire
 from conformance.claims import Claims
 from conformance.compare import Check
-from conformance.errors import Exit, HarnessError, NothingRanError
+from conformance.errors import Exit, NothingRanError
 from conformance.globs import glob
-from conformance.judge import check_names, declared_unsupported, judge
+from conformance.judge import declared_unsupported, judge
 from conformance.ledger import Ledger
 from conformance.load import Api, Case, Operator, wire_params, wire_tensors
 from conformance.oracle import EXTENDED, ORACLE_DTYPE, Exact, Expectation, exact_gradients, exact_output
@@ -250,12 +250,9 @@ class _Line:
             answer, "seconds", 0.0
         )
         checks = judge(case, api, expected, answer)
-        names = check_names(case, api)
-        if [check.check for check in checks] != names:
-            raise HarnessError(f"{case.id}: checks {names} were due, {[c.check for c in checks]} were made")
         self.claims.hear(case, api, expected, answer, checks)
         for place, check in enumerate(checks):
-            self.stream.write(self._row(case, api, _counted(check, expected)), (2, number, place))
+            self.stream.write(self._row(case, api, check), (2, number, place))
         self.done += 1
         if self.progress:
             self.progress(self.done, len(self.plan), self.summary.outcomes)
@@ -321,16 +318,6 @@ class _Line:
             },
             (5,),
         )
-
-
-def _counted(check: Check, expected: Expectation | None) -> Check:
-    """Turn a pass that compared nothing, where there was something to compare, into a harness fault."""
-    if check.status != "pass" or check.compared or expected is None:
-        return check
-    exact = expected.output if check.check == "output" else expected.gradients[check.check[5:]]
-    if exact.low.size == 0:
-        return check
-    return Check(check.check, "harness", message="passed without comparing an element")
 
 
 def _first_floating(case: Case) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from conformance.arrays import numpy_dtype, to_wire
 from conformance.compare import Check
+from conformance.errors import HarnessError
 from conformance.judge import check_names, declared_unsupported, judge, promised
 from conformance.load import Api, Case, Operator, load_operator
 from conformance.oracle import Expectation
@@ -347,3 +348,24 @@ def test_no_answer_is_said_for_every_check_that_was_due(
         assert [check.check for check in checks] == check_names(case, op.apis[0])
         assert {check.status for check in checks} == {status}
         assert all(check.message for check in checks)
+
+
+def test_a_pass_that_compared_nothing_is_a_harness_fault(
+    op: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lets a comparison not happen, a green check does not come of it."""
+    case, api, expected = one(op, "plain")
+    assert expected is not None
+    monkeypatch.setattr("conformance.judge.compare", lambda check, *_, **__: Check(check, "pass"))
+    checks = judge(case, api, expected, right(case, expected))
+    assert {check.status for check in checks} == {"harness"}
+
+
+def test_a_check_that_is_due_and_not_made_is_a_harness_fault(
+    op: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quantity that the case asks for cannot drop out of the list."""
+    case, api, expected = one(op, "plain")
+    monkeypatch.setattr("conformance.judge._judge", lambda *_: [])
+    with pytest.raises(HarnessError, match="were due"):
+        judge(case, api, expected, Lost("gone"))

@@ -12,8 +12,10 @@ from conformance.errors import Exit
 from conformance.ledger import load_ledger
 from conformance.load import load_operator
 from conformance.pool import BackendSpec
-from conformance.run import Selection, Summary, run
+from conformance.run import Selection, Summary, request_for, run
 from conformance.stream import read_stream
+from conformance.types import Raised
+from conformance.worker import load_adapter
 
 HERE = Path(__file__).parent
 
@@ -186,6 +188,21 @@ def test_a_refused_derivative_leaves_the_output_its_pass(miniature: Go) -> None:
     assert outcome.verdicts == only_gradients("fail", "grad_missing")
     error = outcome.row("weighted[float32]", "grad.weight")["error"]
     assert (error["phase"], error["category"]) == ("backward", "unsupported")
+
+
+def test_an_error_that_comes_only_in_the_backward_pass_is_seen_without_a_cotangent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An undefined case has none, its answer's shape being unknown; it is differentiated all the same."""
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setitem(BACKENDS, "miniature", "miniatures:RaisesInBackwardOnly")
+    case = next(c for c in load_operator(HERE / "data" / "miniature.yaml").cases if c.name == "plain")
+    adapter = load_adapter(BACKENDS["miniature"])
+    adapter.start()
+    reply = adapter.execute(request_for(case, case.op.apis[0], 1, None))
+    late = reply.gradients["input"]
+    assert isinstance(late, Raised)
+    assert late.phase == "backward"
 
 
 def test_an_undeclared_refusal_is_a_raises_discrepancy(miniature: Go) -> None:

@@ -8,7 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformance.arrays import NDArray, bfloat16_as_float32, float32_as_bfloat16
+from conformance.arrays import (
+    FLOATING,
+    NDArray,
+    bfloat16_as_float32,
+    float32_as_bfloat16,
+    to_wire,
+)
 from conformance.types import Array, Binding, Category, Environment, Phase, Raised, Reply, Request, Scalar
 
 Tensors = dict[str, Any]
@@ -117,8 +123,11 @@ class Adapter(ABC):
             raw = call(tensors)
             self._phase = "read"
             output = self.read(raw)
-            if wanted and request.cotangent is not None:
-                gradients = self._gradients(request.cotangent, call, raw, tensors, wanted)
+            # An undefined case has no cotangent, for nobody knows the shape of its answer; its backward
+            # pass runs all the same, because an error may come only there.
+            cotangent = request.cotangent or ones_like(output)
+            if wanted and cotangent is not None:
+                gradients = self._gradients(cotangent, call, raw, tensors, wanted)
             # Last, because a backward pass can write where it should not as well as a forward one.
             self._phase = "read"
             mutated = tuple(n for n, a in request.tensors.items() if self.read(tensors[n]).data != a.data)
@@ -157,6 +166,15 @@ class Adapter(ABC):
                 raise PermissionError(f"{api} is outside the public namespaces of {self.name}")
             self._resolved[api] = getattr(import_module(module), attribute)
         return self._resolved[api]
+
+
+def ones_like(output: Array) -> Array | None:
+    """Return ones of a floating output's shape and dtype; an integer output has no gradient to pull."""
+    if output.dtype not in FLOATING:
+        return None
+    if output.dtype == "bfloat16":
+        return float32_as_bfloat16(np.ones(output.shape, np.float32))
+    return to_wire(np.ones(output.shape, output.dtype))
 
 
 def numpy_of(array: Array) -> NDArray:
