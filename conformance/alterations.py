@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import interleaved, reversed_axes
+from conformance.adapters.base import memory_of
 from conformance.arrays import NDArray, unit_roundoff
 from conformance.load import Operator
 from conformance.probes import Probes, next_label
@@ -169,13 +169,13 @@ def _without(name: str) -> Alter:
 
 def _misread(name: str, layout: str) -> Alter:
     """Read a view's memory from its start as if it had no strides: what a kernel blind to them sees."""
-    memory = interleaved if layout == "strided" else reversed_axes
 
     def evaluate(trial: Trial) -> Values | None:
         if not laid_out(trial, name, layout):
             return None
         tensor = trial.case.tensors[name]
-        misread = memory(tensor).reshape(-1)[: tensor.size].reshape(tensor.shape)
+        memory = memory_of(tensor, layout).reshape(-1)
+        misread = np.resize(np.append(memory, np.zeros(tensor.size, tensor.dtype)), tensor.shape)
         return trial.evaluate(tensors={**trial.case.tensors, name: misread})
 
     return evaluate

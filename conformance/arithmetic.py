@@ -5,12 +5,14 @@ A reference never branches on a float by itself: it adds with `add`, sums with `
 orders of rounding, at either end of a kink, with its steps frozen, or with a planted fault.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from conformance.arrays import NDArray
@@ -27,9 +29,11 @@ class Arithmetic:
         at_nan: the value of the step where its argument is NaN, where no mathematics fixes it.
         select: whether a slope of 0 selects 0 (True) or multiplies, which tells on infinities and NaN.
         clamp_shift: planted fault: the threshold of every clamp, moved off zero by this much.
+        libm: not 0: every elementary function is off by one rounding, up or down at random, as a libm may be.
         replay: steps to use instead of computing them: keeps a perturbed evaluation on its branch.
         steps: the steps taken so far, for `replay`.
         kinks, nans, gates: how many elements met a kink, a NaN, or a zero slope times a non-finite number.
+        reached: how many elements went through each branch that the reference names.
 
     """
 
@@ -39,11 +43,13 @@ class Arithmetic:
     at_nan: float = 0.0
     select: bool = False
     clamp_shift: float = 0.0
+    libm: int = 0
     replay: list[NDArray] | None = None
     steps: list[NDArray] = field(default_factory=list)
     kinks: int = 0
     nans: int = 0
     gates: int = 0
+    reached: Counter[str] = field(default_factory=Counter)
 
 
 _current: ContextVar[Arithmetic] = ContextVar("arithmetic")
@@ -89,6 +95,38 @@ def total(values: NDArray, axis: int | None = None) -> NDArray:
     if summation == "sequential" and values.shape[axis]:
         return np.asarray(np.take(np.add.accumulate(values, axis=axis), -1, axis=axis)).astype(kind)
     return np.asarray(np.sum(values, axis=axis)).astype(kind)
+
+
+def reach(branch: str, taken: Any) -> NDArray:
+    """Count the elements [any shape] that take a named branch of the definition; return them as bool."""
+    mask = np.asarray(taken, bool)
+    _mode().reached[branch] += int(np.count_nonzero(mask))
+    return mask
+
+
+def sign(z: NDArray) -> NDArray:
+    """Derivative of |z|: −1 below, 1 above; at z = 0 the set of subgradients is [−1, 1]."""
+    return np.asarray(z.dtype.type(2) * step(z) - z.dtype.type(1))
+
+
+def clamped_below(z: NDArray, least: Any) -> NDArray:
+    """max(z, least), elementwise; NaN stays NaN. Its derivative is `step(z - least)`."""
+    return np.where(z < least + _mode().clamp_shift, np.broadcast_to(z.dtype.type(least), z.shape), z)
+
+
+def off_by_rounding(value: NDArray) -> NDArray:
+    """Return the value of an elementary function, as exact as the context says its library is.
+
+    A library is good to a rounding, but for 0 and 1, which every library gets right.
+    """
+    mode = _mode()
+    if not mode.libm:
+        return value
+    mode.libm += 1
+    eps = float(ml_dtypes.finfo(value.dtype).eps)
+    signs = np.random.Generator(np.random.PCG64(mode.libm)).integers(0, 2, value.shape) * 2.0 - 1.0
+    moved = value * (1 + signs * eps).astype(value.dtype)
+    return np.where((value == 1) | ~np.isfinite(moved), value, moved)
 
 
 def positive_part(z: NDArray) -> NDArray:

@@ -20,7 +20,7 @@ from conformance.compare import Check
 from conformance.errors import HarnessError
 from conformance.faults import Fault, plant
 from conformance.judge import declared_unsupported, judge, promised
-from conformance.load import Api, Case, Operator, evidence
+from conformance.load import Api, Case, Operator, evidence, inexpressible
 from conformance.opfile import ClaimDecl
 from conformance.run import expectation, variant
 from conformance.trial import Call, Trial
@@ -120,7 +120,8 @@ def _trials(op: Operator, most_elements: int) -> tuple[list[Trial], tuple[str, .
     for case in op.cases:
         if case.domain == "undefined":
             continue
-        api = next((api for api in op.apis if declared_unsupported(case, api) is None), None)
+        able = (api for api in op.apis if not inexpressible(case, api))
+        api = next((api for api in able if declared_unsupported(case, api) is None), None)
         expected = expectation(case, api) if api and _elements(case) <= most_elements else None
         if api is None or expected is None:
             left_out.append(case.id)
@@ -172,7 +173,8 @@ def _promises(op: Operator) -> Iterator[tuple[Api, ClaimDecl]]:
 def _held_to(op: Operator, api: Api, claim: ClaimDecl) -> list[Case]:
     """Return the undefined cases on which a promise is judged, once an API that keeps it has passed them."""
     undefined = [case for case in _evidence(op, claim) if case.domain == "undefined"]
-    cases = [case for case in undefined if declared_unsupported(case, api) is None]
+    sent = [case for case in undefined if not inexpressible(case, api)]
+    cases = [case for case in sent if declared_unsupported(case, api) is None]
     for case in cases:
         checks, refuted = _hold(case, api, claim, _raise("call", (claim.raises or ["value"])[0]))
         _require_fine(case, checks)

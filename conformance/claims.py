@@ -12,7 +12,7 @@ from conformance.globs import glob
 from conformance.load import Api, Case, Operator, evidence
 from conformance.opfile import ClaimDecl
 from conformance.oracle import Exact, Expectation
-from conformance.pool import Answer, Fault, Lost
+from conformance.pool import Answer, Fault, Lost, Unsent
 from conformance.types import Array, Raised, Reply
 
 MOST_EVIDENCE = 8
@@ -79,10 +79,15 @@ class Claims:
             self._verdicts[op.name, api.name, claim.claim] = Verdict(op, api, claim)
 
     def hear(
-        self, case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost, checks: list[Check]
+        self,
+        case: Case,
+        api: Api,
+        expected: Expectation | None,
+        answer: Answer | Lost | Unsent,
+        checks: list[Check],
     ) -> None:
         """Hold one answer against every claim that names this case as evidence."""
-        if not api.claims or isinstance(answer, Lost | Fault):  # neither is the backend's word
+        if not api.claims or isinstance(answer, Lost | Fault | Unsent):  # none is the backend's word
             return
         for claim in api.claims:
             if not any(evidence(pattern, case) for pattern in claim.cases):
@@ -103,7 +108,7 @@ class Claims:
         case: Case,
         api: Api,
         expected: Expectation | None,
-        answer: Answer | Lost,
+        answer: Answer | Lost | Unsent,
         checks: list[Check],
     ) -> tuple[bool, str]:
         if not isinstance(answer, Reply):

@@ -15,7 +15,7 @@ from conformance.adapters import BACKENDS
 from conformance.arrays import NDArray
 from conformance.errors import Exit, InvalidFileError, UsageError
 from conformance.ledger import load_ledger
-from conformance.load import Api, Case, Operator, find_case, load_suite
+from conformance.load import Api, Case, Operator, find_case, load_suite, shipped_cases
 from conformance.pool import backend_spec
 from conformance.run import Selection, expectation, resolved_params, run
 
@@ -36,7 +36,7 @@ DEFAULT_OUT = Path("reports/latest")
 
 
 def _suite(cases: Path | None, ops: list[str] | None = None) -> list[Operator]:
-    suite = load_suite(cases)
+    suite = load_suite(cases, ops or ())
     unknown = set(ops or ()) - {op.name for op in suite}
     if unknown:
         raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(op.name for op in suite)}")
@@ -118,7 +118,7 @@ def show_command(
     cases: CasesOption = None,
 ) -> None:
     """Show one case: its inputs, what the oracle expects, and the bounds."""
-    found = find_case(load_suite(cases), case)
+    found = find_case(load_suite(cases, [case.partition("/")[0]]), case)
     binding = _binding(found, api) if api else found.op.apis[0]
     np.set_printoptions(linewidth=78, threshold=60, precision=9)
     print(f"{found.id}\n  {found.where}\n  {found.domain}: {found.why}")
@@ -154,7 +154,7 @@ def repro_command(
     from conformance.repro import script  # noqa: PLC0415 - only this command writes scripts
     from conformance.stream import read_stream  # noqa: PLC0415
 
-    found = find_case(load_suite(cases), case)
+    found = find_case(load_suite(cases, [case.partition("/")[0]]), case)
     binding = _binding(found, api)
     stream = list(read_stream(results, partial=True))
     versions = {row["backend"]: row["version"] for row in stream if row["type"] == "backend"}
@@ -172,20 +172,28 @@ def repro_command(
 
 
 @app.command("check")
-def check_command(cases: CasesOption = None, ledger: LedgerOption = None) -> None:
-    """Validate every case file, claim and ledger entry, without a framework."""
-    suite, known = load_suite(cases), load_ledger(ledger)
-    for op in suite:
-        for case in op.cases:
+def check_command(op: OpOption = None, cases: CasesOption = None, ledger: LedgerOption = None) -> None:
+    """Validate every case file, claim and ledger entry, without a framework.
+
+    The cases of the shipped ops also have to reach every branch, regime and pair of parameter values.
+    """
+    from conformance.coverage import check_coverage  # noqa: PLC0415 - only here
+
+    suite, known = _suite(cases, op), load_ledger(ledger)
+    ours = cases is None or cases.resolve().is_relative_to(shipped_cases().resolve())
+    for operator in suite:
+        for case in operator.cases:
             try:
                 _ = case.tensors
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise InvalidFileError(case.where, f"case {case.id}: {error}") from error
-    if cases is None or ledger is not None:
+        if ours:
+            check_coverage(operator)
+    if (cases is None and not op) or ledger is not None:
         known.check(suite)
     entries = sum(len(e) for e in known.entries.values())
-    claims = sum(len(api.claims) for op in suite for api in op.apis)
-    total = sum(len(op.cases) for op in suite)
+    claims = sum(len(api.claims) for operator in suite for api in operator.apis)
+    total = sum(len(operator.cases) for operator in suite)
     print(f"{len(suite)} operators, {total} cases, {claims} claims, {entries} ledger entries: valid")
 
 

@@ -141,7 +141,7 @@ def _kind(check: str, wrong: NDArray, signs: NDArray, ratio: NDArray) -> tuple[s
     if bool(wrong.any()):
         return "nonfinite", wrong | outside
     if bool(outside.any()):
-        return ("grad_value" if check.startswith("grad.") else "value"), outside
+        return ("grad_value" if check.startswith("grad") else "value"), outside
     return "", outside
 
 

@@ -7,11 +7,11 @@ from conformance.globs import glob
 from conformance.load import Api, Case, evidence
 from conformance.opfile import UnsupportedDecl
 from conformance.oracle import Exact, Expectation
-from conformance.pool import Answer, Fault, Lost
+from conformance.pool import Answer, Fault, Lost, Unsent
 from conformance.types import Array, Category, Death, Raised, Reply
 
 
-def judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost) -> list[Check]:
+def judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost | Unsent) -> list[Check]:
     """Hold an answer against the oracle, or against the documentation where there is no oracle.
 
     Every quantity that the case asks for gets a check, also when nothing came back: a comparison that
@@ -24,8 +24,10 @@ def judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | L
     return [_counted(check, expected) for check in checks]
 
 
-def _judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost) -> list[Check]:
+def _judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost | Unsent) -> list[Check]:
     names = check_names(case, api)
+    if isinstance(answer, Unsent):
+        return [Check(name, "unsupported", message=f"no call: {answer.reason}") for name in names]
     if isinstance(answer, Lost):
         return [Check(name, "notrun", message=answer.reason) for name in names]
     if isinstance(answer, Fault):
@@ -40,6 +42,7 @@ def _judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | 
         return [_refused(name, answer.output, declared) for name in names]
     checks = [_output(case, expected, answer, answer.output)]
     checks += [_gradient(case, expected, answer, name) for name in case.gradients]
+    checks += [_second(expected, answer, name) for name in case.second]
     return [_beyond(check, declared) for check in checks] if declared else checks
 
 
@@ -47,9 +50,8 @@ def _counted(check: Check, expected: Expectation | None) -> Check:
     """Turn a pass that compared nothing, where there was something to compare, into a harness fault."""
     if check.status != "pass" or check.compared or expected is None:
         return check
-    exact = (
-        expected.output if check.check == "output" else expected.gradients[check.check.removeprefix("grad.")]
-    )
+    what, _, name = check.check.partition(".")
+    exact = {"grad": expected.gradients, "grad2": expected.second}[what][name] if name else expected.output
     if exact.low.size == 0:
         return check
     return Check(check.check, "harness", message="passed without comparing an element")
@@ -59,7 +61,7 @@ def check_names(case: Case, api: Api) -> list[str]:
     """Name the checks of a case and an API: known before anything runs."""
     if case.domain == "undefined":
         return ["raises" if promised(case, api) else "output"]
-    return ["output", *(f"grad.{name}" for name in case.gradients)]
+    return ["output", *(f"grad.{n}" for n in case.gradients), *(f"grad2.{n}" for n in case.second)]
 
 
 def promised(case: Case, api: Api) -> tuple[Category, ...]:
@@ -78,9 +80,23 @@ def declared_unsupported(case: Case, api: Api) -> UnsupportedDecl | None:
         labels = {case.dtypes[n] for n in case.pinned if n not in case.op.definition.differentiable}
         by_label = not decl.label or bool(labels & set(decl.label))
         by_case = not decl.cases or any(glob(p, case.id.partition("/")[2]) for p in decl.cases)
-        if by_dtype and by_label and by_case:
+        if by_dtype and by_label and by_case and _excluded_by_what_is_given(decl, case, api):
             return decl
     return None
+
+
+def _excluded_by_what_is_given(decl: UnsupportedDecl, case: Case, api: Api) -> bool:
+    """Whether the values, tensors and shape of a case are those that a declaration speaks of."""
+    own = api.decl.defaults
+    params = {n: case.params.get(n, own.get(n, p.default)) for n, p in case.op.decl.params.items()}
+    first = case.tensors[next(name for name in case.op.decl.tensors if name in case.specs)]
+    return (
+        all(params[name] in values for name, values in decl.params.items())
+        and all(name in case.specs for name in decl.given)
+        and all(name not in case.specs for name in decl.without)
+        and (not decl.rank or first.ndim in decl.rank)
+        and (not decl.empty or first.size == 0)
+    )
 
 
 def describe(raised: Raised) -> dict[str, str]:
@@ -121,6 +137,17 @@ def _gradient(case: Case, expected: Expectation, reply: Reply, name: str) -> Che
         message = f"refused with {got.exception} at {got.phase}: {got.message[:200]}"
         return Check(check, "fail", "grad_missing", message, error=describe(got))
     return _held(check, got, expected, expected.gradients[name])
+
+
+def _second(expected: Expectation, reply: Reply, name: str) -> Check:
+    """Judge a second derivative. No document promises one, so a refusal accuses nobody; a wrong one does."""
+    check, got, exact = f"grad2.{name}", reply.second.get(name), expected.second[name]
+    if isinstance(got, Array):
+        return _held(check, got, expected, exact)
+    if got is None and not exact.low.any():
+        return Check(check, "pass", message="no second derivative, where it is 0", compared=exact.low.size)
+    said = "gave none" if got is None else f"refused with {got.exception}: {got.message[:160]}"
+    return Check(check, "unsupported", message=f"no document promises a second derivative; {said}")
 
 
 def _held(check: str, got: Array, expected: Expectation, exact: Exact, *, signed_zero: bool = False) -> Check:

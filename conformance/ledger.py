@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LedgerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`reports/known/<framework>.yaml`."""
+    """`reports/known/<framework>/<op>.yaml`."""
 
     framework: str
     entries: list[Entry]
@@ -195,7 +195,7 @@ def load_ledger(root: Path | None = None) -> Ledger:
         raise UsageError(f"no ledger folder {folder}")
     entries: dict[str, list[Entry]] = {}
     wheres: dict[str, str] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.rglob("*.yaml")):
         document = YamlFile(path)
         parsed = document.convert(LedgerFile)
         if parsed.framework not in BACKENDS:

@@ -1,83 +1,22 @@
-"""Load case files: read, validate, expand matrices to concrete cases with immutable ids."""
+"""Load case files: read, validate, expand; and what of a case an API is sent."""
 
-import itertools
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from conformance import values
 from conformance.adapters import BACKENDS
-from conformance.arrays import FLOATING, INTEGER, NDArray
-from conformance.definition import Definition, definitions
+from conformance.arrays import numpy_dtype, to_wire
+from conformance.definition import definitions
 from conformance.errors import HarnessError, InvalidFileError, UsageError
+from conformance.expand import expand
 from conformance.globs import after_op, glob
-from conformance.opfile import ApiDecl, CaseDecl, ClaimDecl, OpFile
-from conformance.types import Array, Binding, Domain, Scalar
-from conformance.validate import check_api, check_case, check_claims, check_unsupported
+from conformance.opfile import OpFile
+from conformance.suite import Api, Case, Operator
+from conformance.types import Array, Binding, Scalar
+from conformance.validate import check_api, check_claims, check_unsupported
 from conformance.yamlfile import Path_, YamlFile
 
-
-@dataclass(frozen=True)
-class Api:
-    """A public API and how it is bound to its op."""
-
-    name: str
-    backend: str
-    binding: Binding
-    decl: ApiDecl
-    claims: tuple[ClaimDecl, ...]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One concrete call: the op, its tensors and parameters, and what is asked of it."""
-
-    id: str
-    name: str
-    op: "Operator"
-    domain: Domain
-    why: str
-    dtype: str
-    specs: dict[str, Any]
-    dtypes: dict[str, str]
-    pinned: frozenset[str]
-    layouts: dict[str, str]
-    params: dict[str, Scalar]
-    gradients: tuple[str, ...]
-    signed_zero: bool
-    where: str
-
-    @cached_property
-    def tensors(self) -> dict[str, NDArray]:
-        """The inputs, rounded to their dtypes; the same bits on every machine."""
-        return {
-            name: values.build(spec, self.dtypes[name], f"{self.op.name}/{self.name}/{name}")
-            for name, spec in self.specs.items()
-        }
-
-    def cotangent(self, shape: tuple[int, ...]) -> NDArray:
-        """Return a non-trivial cotangent [shape]: ±{0.5, 0.75, 1, 1.25, 1.5}, exact in every dtype."""
-        draw = np.floor(values.stream(f"{self.id}/cotangent", int(np.prod(shape))) * 10)
-        signed = (0.5 + 0.25 * (draw % 5)) * np.where(draw < 5, 1.0, -1.0)
-        return np.asarray(signed).reshape(shape)
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A loaded op file."""
-
-    name: str
-    family: str
-    summary: str
-    decl: OpFile
-    definition: Definition
-    apis: tuple[Api, ...]
-    file: Path
-    cases: list[Case] = field(default_factory=list)
+__all__ = ["Api", "Case", "Operator"]
 
 
 def shipped_cases() -> Path:
@@ -85,8 +24,10 @@ def shipped_cases() -> Path:
     return Path(str(files("conformance.cases")))
 
 
-def load_suite(root: Path | None = None) -> list[Operator]:
+def load_suite(root: Path | None = None, ops: Iterable[str] = ()) -> list[Operator]:
     """Load every op file below `root` (default: the shipped ones), in order of their paths.
+
+    With `ops`, only the files that are named as these are read, if there is one for each.
 
     Raises:
         InvalidFileError: a file is not valid; the message has its line and column.
@@ -94,7 +35,11 @@ def load_suite(root: Path | None = None) -> list[Operator]:
 
     """
     folder = root or shipped_cases()
-    paths = [folder] if folder.is_file() else sorted(folder.rglob("*.yaml"))
+    pattern = "*/*.yaml" if root is None else "**/*.yaml"
+    paths = [folder] if folder.is_file() else sorted(folder.glob(pattern))
+    named = [path for path in paths if path.stem in set(ops)]
+    if ops and {path.stem for path in named} == set(ops):
+        paths = named
     if not paths:
         raise UsageError(f"no case files below {folder}")
     operators = [load_operator(path) for path in paths]
@@ -121,7 +66,7 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
     operator = Operator(decl.op, decl.family, decl.summary, decl, definition, apis, path)
     ids: dict[str, str] = {}
     for index, case in enumerate(decl.cases):
-        for concrete in _expand(document, operator, case, ("cases", index)):
+        for concrete in expand(document, operator, case, ("cases", index)):
             if concrete.id in ids:
                 raise document.fail(
                     ("cases", index, "case"), f"case id {concrete.id!r} stands at {ids[concrete.id]} too"
@@ -141,90 +86,23 @@ def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
         raise document.fail(path, f"{name!r} is in no namespace of a backend ({', '.join(BACKENDS)})")
     call, init = _names(api.call), None if api.init is None else _names(api.init)
     check_api(document, decl, api, path)
-    binding = Binding(name, call, init, api.positional, api.returns)
+    binding = Binding(
+        name,
+        call,
+        init,
+        api.positional,
+        api.returns,
+        api.fixed,
+        api.state,
+        api.lists,
+        tuple(api.transposed),
+        tuple(api.functions),
+    )
     return Api(name, backend, binding, api, tuple(decl.claims.get(name, ())))
 
 
 def _names(mapping: dict[str, str] | list[str]) -> dict[str, str]:
     return mapping if isinstance(mapping, dict) else {name: name for name in mapping}
-
-
-def _expand(document: YamlFile, op: Operator, decl: CaseDecl, path: Path_) -> list[Case]:
-    check_case(document, op.decl, decl, path)
-    matrix: dict[str, list[Scalar]] = {"dtype": ["float32"], **decl.matrix}
-    return [
-        _concrete(document, op, decl, dict(zip(matrix, point, strict=True)), path)
-        for point in itertools.product(*matrix.values())
-    ]
-
-
-def _concrete(document: YamlFile, op: Operator, decl: CaseDecl, point: dict[str, Any], path: Path_) -> Case:
-    dtype = point["dtype"]
-    if dtype not in FLOATING:
-        raise document.fail((*path, "matrix", "dtype"), f"{dtype!r} is not one of {', '.join(FLOATING)}")
-    params, layouts = dict(decl.params), {}
-    dtypes, pinned = {}, set()
-    for name, spec in decl.inputs.items():
-        options = spec if isinstance(spec, dict) else {}
-        dtypes[name] = options.get("dtype") or (
-            dtype if op.decl.tensors[name].kind == "floating" else "int64"
-        )
-        layouts[name] = options.get("layout", "contiguous")
-        if "dtype" in options:
-            pinned.add(name)
-    for axis, value in point.items():
-        tensor, _, what = axis.partition(".")
-        if axis == "dtype":
-            continue
-        if axis in op.decl.params:
-            params[axis] = value
-        elif tensor in decl.inputs and what == "dtype" and value in (*FLOATING, *INTEGER):
-            dtypes[tensor] = value
-            pinned.add(tensor)
-        elif tensor in decl.inputs and what == "layout" and value in values.LAYOUTS:
-            layouts[tensor] = value
-        else:
-            raise document.fail(
-                (*path, "matrix", axis),
-                f"{axis}: {value!r} is not a parameter, TENSOR.dtype or TENSOR.layout of this case",
-            )
-    shown = [_shown(axis, value) for axis, value in point.items()]
-    differentiable = op.definition.differentiable
-    wanted = decl.gradients if decl.gradients is not None else list(differentiable)
-    wanted = [n for n in wanted if n in decl.inputs and dtypes[n] in FLOATING]
-    case = Case(
-        id=f"{op.name}/{decl.case}[{','.join(shown)}]",
-        name=decl.case,
-        op=op,
-        domain=decl.domain,
-        why=decl.why,
-        dtype=dtype,
-        specs={name: decl.inputs[name] for name in op.decl.tensors if name in decl.inputs},
-        dtypes=dtypes,
-        pinned=frozenset(pinned),
-        layouts=layouts,
-        params=params,
-        gradients=tuple(wanted),
-        signed_zero=decl.signed_zero,
-        where=document.where((*path, "case")),
-    )
-    _check_literals(document, case, path)
-    return case
-
-
-def _shown(axis: str, value: Scalar) -> str:
-    return str(value) if axis in ("dtype", "reduction") else f"{axis}={value}"
-
-
-def _check_literals(document: YamlFile, case: Case, path: Path_) -> None:
-    """Build what stands literally in the file at once: its mistakes belong to load time."""
-    for name, spec in case.specs.items():
-        if isinstance(spec, dict) and "values" not in spec and "set" not in spec:
-            continue
-        try:
-            values.build(spec, case.dtypes[name], name)
-        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-            raise document.fail((*path, "inputs", name), f"not an array: {error}") from error
 
 
 def evidence(pattern: str, case: Case) -> bool:
@@ -234,8 +112,6 @@ def evidence(pattern: str, case: Case) -> bool:
 
 def wire_tensors(case: Case, api: Api) -> dict[str, Array]:
     """Return the tensors as this API is sent them: labels in the dtype it documents, unless pinned."""
-    from conformance.arrays import numpy_dtype, to_wire  # noqa: PLC0415 - keeps the names beside their use
-
     sent = {}
     for name, array in case.tensors.items():
         given = array
@@ -243,6 +119,24 @@ def wire_tensors(case: Case, api: Api) -> dict[str, Array]:
             given = array.astype(numpy_dtype(api.decl.label))
         sent[name] = to_wire(given, case.layouts[name])  # type: ignore[arg-type]
     return sent
+
+
+def inexpressible(case: Case, api: Api) -> str:
+    """Say why a case cannot be put to an API: it has no argument for what the case gives, else nothing.
+
+    A parameter that has the value which the API documents as its own needs no argument.
+    """
+    binding = api.binding
+    taken = {*binding.call, *(binding.init or ()), *binding.state}
+    taken |= {name for rows in binding.lists.values() for row in rows for name in row}
+    for name in case.specs:
+        if name not in taken:
+            return f"{api.name} takes no {name}"
+    for name, value in case.params.items():
+        own = api.decl.defaults.get(name, case.op.decl.params[name].default)
+        if name not in taken and (value != own or isinstance(value, bool) != isinstance(own, bool)):
+            return f"{api.name} takes no {name}; its own is {own}"
+    return ""
 
 
 def wire_params(case: Case, api: Api) -> dict[str, Scalar]:

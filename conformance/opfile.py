@@ -6,29 +6,49 @@ import msgspec
 
 from conformance.types import Category, Domain, Scalar
 
+Holds = Literal["real", "logit", "probability", "log_probability", "positive", "weight"]
+
 
 class TensorDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tensor argument: `floating` follows the case's dtype, `label` is an integer class index."""
+    """A tensor argument: `floating` follows the case's dtype, `label` is an integer (a class, a length).
+
+    `holds` says what its numbers mean, and so which regimes the cases have to reach.
+    """
 
     kind: Literal["floating", "label"]
     optional: bool = False
+    holds: Holds = "real"
 
 
 class ParamDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A parameter and the default that the definition gives it."""
+    """A parameter, the default that the definition gives it, and the values that stand for all others.
+
+    Each of `values` has to be combined by some case with every value of every other parameter, with each
+    dtype, and with and without each optional tensor.
+    """
 
     default: Scalar
     about: str = ""
+    values: list[Scalar] = []
 
 
 class UnsupportedDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an API's own documentation excludes, declared before running, with its source."""
+    """What an API's own documentation excludes, declared before running, with its source.
+
+    It speaks of the cases that all its matchers take: dtypes, dtypes of labels, globs over the case's name,
+    values of parameters, optional tensors given or missing, ranks of the first tensor, no elements.
+    """
 
     why: str
     source: str
     dtype: list[str] = []
     label: list[str] = []
     cases: list[str] = []
+    params: dict[str, list[Scalar]] = {}
+    given: list[str] = []
+    without: list[str] = []
+    rank: list[int] = []
+    empty: bool = False
 
 
 class ApiDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +56,7 @@ class ApiDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `call` (and `init`, for a class) map canonical names to the API's; a list means the same names.
     `label` is the dtype that labels are sent in unless a case pins it; `integral` names real parameters
-    that this API documents as int: 2.0 is sent as 2.
+    that this API documents as int: 2.0 is sent as 2. The rest is as in `types.Binding`.
     """
 
     doc: str
@@ -44,6 +64,11 @@ class ApiDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     init: dict[str, str] | list[str] | None = None
     positional: bool = False
     returns: int | None = None
+    fixed: dict[str, Scalar] = {}
+    state: dict[str, str] = {}
+    lists: dict[str, list[list[str]]] = {}
+    transposed: list[str] = []
+    functions: list[str] = []
     label: str | None = None
     integral: list[str] = []
     defaults: dict[str, Scalar] = {}
@@ -74,7 +99,11 @@ class ClaimDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CaseDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A named set of inputs and parameters, times a matrix."""
+    """A named set of inputs and parameters, times a matrix: its product, or enough of it for every pair.
+
+    `gradients` are the inputs to differentiate by (all that the definition can, unless said otherwise),
+    `second` those to differentiate the gradients by once more.
+    """
 
     case: str
     why: str
@@ -82,8 +111,34 @@ class CaseDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domain: Domain = "defined"
     params: dict[str, Scalar] = {}
     matrix: dict[str, list[Scalar]] = {}
+    expand: Literal["product", "pairwise"] = "product"
     gradients: list[str] | None = None
+    second: list[str] = []
     signed_zero: bool = False
+
+
+class ExcludedPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Two values that no case has to combine, and why not."""
+
+    pair: dict[str, Scalar]
+    why: str
+
+
+class RelationsDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Relations that the op keeps between calls, and the cases that they are checked on.
+
+    `batch` gives the axis of the batch of each tensor that has one, where the samples do not touch each
+    other; `ones` are the weights that change nothing when all are 1; `ignored` names the labels and the
+    parameter that says which of them counts for nothing; `nonnegative`: no loss is below 0; `plain_mean`:
+    the mean is that of all the losses, not weighted.
+    """
+
+    cases: list[str]
+    batch: dict[str, int] = {}
+    ones: list[str] = []
+    ignored: dict[str, str] = {}
+    nonnegative: bool = False
+    plain_mean: bool = True
 
 
 class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,3 +152,7 @@ class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     apis: dict[str, ApiDecl]
     cases: list[CaseDecl]
     claims: dict[str, list[ClaimDecl]] = {}
+    branches: dict[str, str] = {}
+    exempt: dict[str, str] = {}
+    excluded_pairs: list[ExcludedPair] = []
+    relations: RelationsDecl | None = None

@@ -24,8 +24,9 @@ from conformance.types import Scalar
 K_OUTPUT = 4.0
 K_GRADIENT = 4.0
 
-# How an honest program may add: (which of three addends comes last, how a sum runs).
-HONEST_ORDERS = ((2, "pairwise"), (1, "sequential"), (0, "reversed"))
+# How an honest program may compute: (which of three addends comes last, how a sum runs, which way each
+# elementary function is off by a rounding; 0: not at all).
+HONEST_ORDERS = ((2, "pairwise", 0), (1, "sequential", 1 << 16), (0, "reversed", 1 << 17))
 
 EXTENDED = np.finfo(np.longdouble).nmant >= 63
 ORACLE_DTYPE: np.dtype[Any] = np.dtype(np.longdouble if EXTENDED else np.float64)
@@ -68,6 +69,7 @@ class Expectation:
 
     output: Exact
     gradients: dict[str, Exact]
+    second: dict[str, Exact] = field(default_factory=dict)
     verdicts: dict[tuple[str, str], Any] = field(default_factory=dict)
     """Checks already made, by name and bits: functional and class forms mostly return the same bits."""
 
@@ -121,8 +123,8 @@ def exact_output(
     value = wide.output(Arithmetic())
     sensitivity = _largest(_apart(m.output(Arithmetic()), value) for m in _moved(wide, dtype, value))
     working = _largest(
-        _distance(given.output(Arithmetic(order=order, summation=s)), value, value)
-        for order, s in HONEST_ORDERS
+        _distance(given.output(Arithmetic(order=order, summation=s, libm=libm)), value, value)
+        for order, s, libm in HONEST_ORDERS
     )
     return _bounded(value, value, sensitivity, working, dtype, K_OUTPUT, oracle)
 
@@ -181,8 +183,8 @@ def _working_error(
 ) -> dict[str, NDArray]:
     """Largest error of the VJP in the case's own dtype, over the honest orders and the ends of kinks."""
     evaluations = [
-        given.pull_back(cotangent, Arithmetic(order=order, summation=summation, kink=kink))
-        for order, summation in HONEST_ORDERS
+        given.pull_back(cotangent, Arithmetic(order=order, summation=summation, libm=libm, kink=kink))
+        for order, summation, libm in HONEST_ORDERS
         for kink in kinks
     ]
     return {n: _largest(_distance(e[n], *ends[n]) for e in evaluations) for n in ends}

@@ -53,6 +53,13 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Unsent:
+    """A call that was not made, for the API has no argument for something that the case gives."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class BackendSpec:
     """A backend to run: its name, its adapter (`module:Class`), and the interpreter, if not ours."""
 

@@ -29,16 +29,16 @@ def proposals(rows: list[Row], suite: list[Operator]) -> str:
     for row in results:
         if row["outcome"] == "regression" and row["status"] in FAILING:
             groups[row["backend"], row["op"], row["kind"] or row["status"], mechanism(row)].append(row)
-    by_backend: dict[str, list[Row]] = defaultdict(list)
-    for (backend, _, _, _), failing in sorted(groups.items()):
-        by_backend[backend] += entries(failing, results, versions[backend])
+    by_file: dict[str, list[Row]] = defaultdict(list)
+    for (backend, op, _, _), failing in sorted(groups.items()):
+        by_file[f"{backend}/{op}"] += entries(failing, results, versions[backend])
     for row in rows:
         if row["type"] == "claim" and row["outcome"] == "regression":
-            by_backend[row["backend"]].append(_claim_entry(row, versions[row["backend"]]))
+            by_file[f"{row['backend']}/{row['op']}"].append(_claim_entry(row, versions[row["backend"]]))
     return "".join(
-        f"# reports/known/{backend}.yaml\n"
+        f"# reports/known/{file}.yaml\n"
         + yaml.safe_dump({"entries": _distinct(found)}, sort_keys=False, allow_unicode=True, width=110)
-        for backend, found in by_backend.items()
+        for file, found in sorted(by_file.items())
     )
 
 

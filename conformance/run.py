@@ -19,9 +19,12 @@ from conformance.errors import Exit, NothingRanError
 from conformance.globs import glob
 from conformance.judge import declared_unsupported, judge
 from conformance.ledger import Ledger
-from conformance.load import Api, Case, Operator, wire_params, wire_tensors
+from conformance.load import Api, Case, Operator, inexpressible, wire_params, wire_tensors
 from conformance.oracle import EXTENDED, ORACLE_DTYPE, Exact, Expectation, exact_gradients, exact_output
-from conformance.pool import BackendSpec, Lost, Pool
+from conformance.pool import BackendSpec, Lost, Pool, Unsent
+from conformance.relate import hold
+from conformance.relations import Relation, related, relations
+from conformance.second import exact_second
 from conformance.stream import StreamWriter
 from conformance.types import Request, Scalar
 
@@ -74,6 +77,9 @@ class Summary:
         return Exit.UNEXPECTED if self.unexpected or self.stale else Exit.OK
 
 
+RELATED = 1000
+"""Where the rows of relations stand after those of the case itself."""
+
 Progress = Callable[[int, int, Counter[str]], None]
 
 
@@ -87,7 +93,11 @@ def expectation(case: Case, api: Api) -> Expectation | None:
     wanted = tuple(name for name in case.gradients if name in definition.differentiable)
     ct = case.cotangent(output.low.shape).astype(case.tensors[_first_floating(case)].dtype)
     gradients = exact_gradients(definition, case.tensors, params, case.dtype, ct, wanted) if wanted else {}
-    return Expectation(output, gradients)
+    second = {
+        name: exact_second(definition, case.tensors, params, case.dtype, ct, name, case.direction(name))
+        for name in case.second
+    }
+    return Expectation(output, gradients, second)
 
 
 def variant(case: Case, api: Api, name: str) -> Exact:
@@ -106,11 +116,13 @@ def resolved_params(case: Case, api: Api) -> dict[str, Scalar]:
 
 def request_for(case: Case, api: Api, number: int, expected: Expectation | None) -> Request:
     """Build what the worker is asked: inputs, parameters and a cotangent, never an expected value."""
-    ct = None
+    ct, directions = None, {}
     if expected is not None and case.gradients:
         kind = case.tensors[_first_floating(case)].dtype
         ct = to_wire(case.cotangent(expected.output.low.shape).astype(kind))
-    return Request(number, api.binding, wire_tensors(case, api), wire_params(case, api), case.gradients, ct)
+        directions = {n: to_wire(case.direction(n).astype(case.tensors[n].dtype)) for n in case.second}
+    tensors, params = wire_tensors(case, api), wire_params(case, api)
+    return Request(number, api.binding, tensors, params, case.gradients, ct, directions)
 
 
 def run(
@@ -159,6 +171,29 @@ def _by_case(plan: list[tuple[Case, Api]]) -> Iterator[tuple[Case, list[Api]]]:
 
 
 @dataclass
+class _Family:
+    """A case of an API with its relations: the answers to its calls, as far as they have come."""
+
+    case: Case
+    api: Api
+    relations: list[Relation]
+    number: int
+    follow: list[tuple[int, ...]] = field(default_factory=list)
+    answers: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every call has its answer."""
+        return all(n in self.answers for numbers in [(self.number,), *self.follow] for n in numbers)
+
+    def checks(self) -> list[Check]:
+        """Judge the relations."""
+        source = self.answers[self.number]
+        pairs = zip(self.relations, self.follow, strict=True)
+        return [hold(relation, source, [self.answers[n] for n in numbers]) for relation, numbers in pairs]
+
+
+@dataclass
 class _Line:
     """The state of one run between asking and answering."""
 
@@ -170,6 +205,7 @@ class _Line:
     progress: Progress | None
     summary: Summary = field(default_factory=Summary)
     asked: dict[int, tuple[Case, Api, Expectation | None]] = field(default_factory=dict)
+    families: dict[int, _Family] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     number: int = 0
     done: int = 0
@@ -226,16 +262,45 @@ class _Line:
         """Evaluate the oracle once for all APIs that document the same defaults, and ask each API."""
         answers: dict[str, Expectation | None] = {}
         for api in apis:
+            self.number += 1
+            if why := inexpressible(case, api):
+                self.asked[self.number] = (case, api, None)
+                self.hear(api.backend, self.number, Unsent(why))
+                continue
             key = repr(sorted(resolved_params(case, api).items()))
             if key not in answers:
                 answers[key] = expectation(case, api)
-            self.number += 1
             self.asked[self.number] = (case, api, answers[key])
-            if reason := pool.lost(api.backend):
-                self.hear(api.backend, self.number, Lost(reason))
-            else:
-                pool.submit(api.backend, request_for(case, api, self.number, answers[key]))
+            expected = answers[key]
+            requests = [request_for(case, api, self.number, expected)]
+            if expected is not None and related(case, api):
+                requests += self.follow_up(case, api, expected)
+            for request in requests:
+                self.submit(pool, api.backend, request)
         self.take(pool)
+
+    def submit(self, pool: Pool, backend: str, request: Request) -> None:
+        """Hand a request to its backend, or hear at once that the backend is gone."""
+        if reason := pool.lost(backend):
+            self.hear(backend, request.id, Lost(reason))
+        else:
+            pool.submit(backend, request)
+
+    def follow_up(self, case: Case, api: Api, expected: Expectation) -> list[Request]:
+        """Return the follow-up calls of the case that is being asked."""
+        found = relations(case, api, expected, resolved_params(case, api))
+        family = self.families[self.number] = _Family(case, api, found, self.number)
+        requests = []
+        for relation in found:
+            numbers = []
+            for other, through in relation.calls:
+                self.number += 1
+                self.families[self.number] = family
+                numbers.append(self.number)
+                same = other is case and through is api
+                requests.append(request_for(other, through, self.number, expected if same else None))
+            family.follow.append(tuple(numbers))
+        return requests
 
     def take(self, pool: Pool, *, until_idle: bool = False) -> None:
         for backend, number, answer in pool.answers(until_idle=until_idle):
@@ -243,6 +308,15 @@ class _Line:
 
     def hear(self, backend: str, number: int, answer: Any) -> None:
         """Compare, classify, stream one answer."""
+        family = self.families.pop(number, None)
+        if family is not None:
+            family.answers[number] = answer
+            if family.complete:
+                for place, check in enumerate(family.checks()):
+                    row = self._row(family.case, family.api, check)
+                    self.stream.write(row, (2, family.number, RELATED + place))
+        if number not in self.asked:
+            return
         case, api, expected = self.asked.pop(number)
         if isinstance(answer, Lost):
             self.summary.lost[backend] = answer.reason

@@ -16,7 +16,7 @@ from conformance.types import Phase, Raised, Reply, Scalar
 Values = dict[str, NDArray]
 """What a backend computes: arrays by the name of their check, `output` or `grad.NAME`."""
 
-LAYOUT_RANK = {"strided": 1, "transposed": 2}
+LAYOUT_RANK = {"strided": 1, "transposed": 2, "sliced": 1, "expanded": 1}
 """The layouts that are not contiguous, and the rank below which each does not exist."""
 
 

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 
-Scalar = bool | int | float | str | None
+Scalar = bool | int | float | str | tuple[int | float, ...] | None
 Domain = Literal["defined", "extended", "undefined"]
 Status = Literal["pass", "fail", "observed", "error", "crash", "timeout", "unsupported", "notrun", "harness"]
 Outcome = Literal["ok", "known", "regression", "stale", "notrun"]
 Category = Literal["value", "type", "index", "unsupported", "runtime", "internal"]
 Phase = Literal["build", "construct", "call", "read", "backward"]
-Layout = Literal["contiguous", "transposed", "strided"]
+Layout = Literal["contiguous", "transposed", "strided", "sliced", "expanded"]
 
 STATUSES: tuple[Status, ...] = (
     "pass",
@@ -37,6 +37,7 @@ KINDS = (
     "raises",
     "no_raise",
     "mutated_input",
+    "relation",
 )
 
 
@@ -61,9 +62,12 @@ class Raised(msgspec.Struct, frozen=True, tag=True):
 class Binding(msgspec.Struct, frozen=True):
     """How one public API expresses the op: canonical argument names to its own.
 
-    `init` is None for a function, else what the constructor takes. `positional` lists arguments passed
-    by position, in order, for entries (MindSpore's primitives) that accept no keywords. `returns` picks
-    one of several outputs.
+    `init` is None for a function, else what the constructor takes. `positional` passes arguments in the
+    order of `call`, for entries (MindSpore's primitives) that accept no keywords. `returns` picks one of
+    several outputs. `fixed` are constant arguments (a class's go to its constructor); `state` places a
+    tensor as an attribute of the constructed module (`tail.0.weight`); `lists` packs tensors into an
+    argument; `transposed` are tensors that the API takes the other way round; `functions` are parameters
+    that name a callable.
     """
 
     api: str
@@ -71,10 +75,18 @@ class Binding(msgspec.Struct, frozen=True):
     init: dict[str, str] | None = None
     positional: bool = False
     returns: int | None = None
+    fixed: dict[str, Scalar] = {}
+    state: dict[str, str] = {}
+    lists: dict[str, list[list[str]]] = {}
+    transposed: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call of one API, with the inputs to differentiate by and the cotangent of its output."""
+    """One call of one API, with the inputs to differentiate by and the cotangent of its output.
+
+    `directions` asks for second derivatives: the gradient's derivative by the same input, along each.
+    """
 
     id: int
     binding: Binding
@@ -82,6 +94,7 @@ class Request(msgspec.Struct, frozen=True):
     params: dict[str, Scalar]
     gradients: tuple[str, ...] = ()
     cotangent: Array | None = None
+    directions: dict[str, Array] = {}
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -92,6 +105,7 @@ class Reply(msgspec.Struct, frozen=True):
     gradients: dict[str, Array | Raised | None] = {}
     mutated: tuple[str, ...] = ()
     seconds: float = 0.0
+    second: dict[str, Array | Raised | None] = {}
 
 
 class Death(msgspec.Struct, frozen=True, tag=True):

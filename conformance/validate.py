@@ -14,7 +14,7 @@ from conformance.opfile import ApiDecl, CaseDecl, ClaimDecl, OpFile
 from conformance.yamlfile import Path_, YamlFile
 
 if TYPE_CHECKING:
-    from conformance.load import Operator
+    from conformance.suite import Operator
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _DTYPES = (*FLOATING, *INTEGER)
@@ -25,16 +25,29 @@ def check_api(document: YamlFile, op: OpFile, api: ApiDecl, path: Path_) -> None
     """Check that a binding speaks of the op's tensors and parameters only."""
     for key in ("call", "init"):
         for argument in getattr(api, key) or ():
-            if argument not in op.tensors and argument not in op.params:
+            if argument not in op.tensors and argument not in op.params and argument not in api.lists:
                 raise document.fail(
                     (*path, key), f"{argument!r} is neither a tensor nor a parameter of the op"
                 )
+    _check_forms(document, op, api, path)
     for key in ("integral", "defaults"):
         for name in getattr(api, key):
             if name not in op.params:
                 raise document.fail((*path, key), f"the op has no parameter {name!r}")
     if api.label is not None:
         _check_dtypes(document, [api.label], (*path, "label"))
+
+
+def _check_forms(document: YamlFile, op: OpFile, api: ApiDecl, path: Path_) -> None:
+    """Check the names in the fields that say in which form arguments are passed."""
+    packed = [name for rows in api.lists.values() for row in rows for name in row]
+    for key, names in (("state", list(api.state)), ("transposed", api.transposed), ("lists", packed)):
+        for name in names:
+            if name not in op.tensors:
+                raise document.fail((*path, key), f"the op has no tensor {name!r}")
+    for name in api.functions:
+        if name not in op.params:
+            raise document.fail((*path, "functions"), f"the op has no parameter {name!r}")
 
 
 def check_case(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> None:
@@ -45,9 +58,10 @@ def check_case(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> N
     for name in case.params:
         if name not in op.params:
             raise document.fail((*path, "params", name), f"the op has no parameter {name!r}")
-    for position, name in enumerate(case.gradients or ()):
-        if name not in case.inputs:
-            raise document.fail((*path, "gradients", position), f"the case has no input {name!r}")
+    for key in ("gradients", "second"):
+        for position, name in enumerate(getattr(case, key) or ()):
+            if name not in case.inputs:
+                raise document.fail((*path, key, position), f"the case has no input {name!r}")
     for axis, points in case.matrix.items():
         if not points:
             raise document.fail((*path, "matrix", axis), f"nothing on the axis {axis!r}, so no case at all")
@@ -76,6 +90,13 @@ def check_unsupported(document: YamlFile, op: "Operator") -> None:
             _check_dtypes(document, decl.dtype, (*path, "dtype"))
             _check_dtypes(document, decl.label, (*path, "label"))
             _check_patterns(document, op, decl.cases, (*path, "cases"))
+            for key, known in (("params", op.decl.params), ("given", op.decl.tensors)):
+                for name in getattr(decl, key):
+                    if name not in known:
+                        raise document.fail((*path, key), f"the op has no {name!r}")
+            for name in decl.without:
+                if name not in op.decl.tensors:
+                    raise document.fail((*path, "without"), f"the op has no tensor {name!r}")
 
 
 def check_claims(document: YamlFile, op: "Operator") -> None:

@@ -33,7 +33,7 @@ OPTIONS = {
 }
 WHOLE = {"below": 1, "most": 0}  # options that are whole numbers, and the least that makes sense
 COMMON = ("dtype", "layout", "set")
-LAYOUTS = ("contiguous", "transposed", "strided")
+LAYOUTS = ("contiguous", "transposed", "strided", "sliced", "expanded")
 MAX_ELEMENTS = 1 << 24
 
 _NEIGHBOUR = re.compile(r"(up|down)\((-?[0-9.]+(?:e[+-]?[0-9]+)?)\)")

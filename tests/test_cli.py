@@ -242,7 +242,7 @@ def test_ledger_update_proposes(capsys: Captured, tmp_path: Path) -> None:
     path = write_run(tmp_path / "run.jsonl", {"type": "result", **result})
     assert main(["ledger", "update", str(path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("# reports/known/torch.yaml\nentries:\n- id: torch-multi_margin_loss-")
+    assert printed.startswith("# reports/known/torch/multi_margin_loss.yaml\nentries:\n- id: torch-multi_margin_loss-")
     assert "reason: TODO" in printed
 
 

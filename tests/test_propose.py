@@ -68,9 +68,10 @@ def accept(text: str) -> Ledger:
     """Read proposals as a reviewer would leave them: with a framework and a reason each."""
     entries: dict[str, list[Entry]] = {}
     for part in text.split("# reports/known/")[1:]:
-        backend, _, body = part.partition(".yaml\n")
+        file, _, body = part.partition(".yaml\n")
+        backend = file.partition("/")[0]
         document = YamlFile(Path("x.yaml"), f"framework: {backend}\n{body}")
-        entries[backend] = document.convert(LedgerFile).entries
+        entries.setdefault(backend, []).extend(document.convert(LedgerFile).entries)
     return Ledger(entries)
 
 

@@ -52,7 +52,7 @@ def test_the_wheel_claims_one_import_name(wheel: Path) -> None:
     assert {name for name in top if not name.endswith(".dist-info")} == {"conformance"}
     assert "conformance/reference/margin.py" in names
     assert "conformance/cases/loss/multi_margin_loss.yaml" in names
-    assert "conformance/known/torch.yaml" in names
+    assert "conformance/known/torch/multi_margin_loss.yaml" in names
     assert "conformance/py.typed" in names
     assert any(name.startswith("conformance/report/") and name.endswith(".html") for name in names)
 

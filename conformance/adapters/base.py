@@ -31,6 +31,8 @@ class Adapter(ABC):
     distribution: ClassVar[str]
     namespaces: ClassVar[tuple[str, ...]]
     """Only APIs inside these modules may be called, whatever a case file says."""
+    entries: ClassVar[tuple[str, ...]] = ()
+    """And these functions, whose modules hold much else."""
     environ: ClassVar[dict[str, str]] = {}
     """Environment variables of the worker; they must be set before the framework is imported."""
 
@@ -63,6 +65,12 @@ class Adapter(ABC):
     ) -> list[Any | None]:
         """Gradients by the wanted inputs for the cotangent `ct`; None where the framework gives none."""
 
+    @abstractmethod
+    def pull_back_twice(
+        self, call: Callable[[Tensors], Any], tensors: Tensors, name: str, ct: Array, direction: Array
+    ) -> Any | None:
+        """Derivative of the gradient by `name` along `direction`; None where there is none."""
+
     # -- what they share -------------------------------------------------------------------------
 
     def execute(self, request: Request) -> Reply:
@@ -81,19 +89,69 @@ class Adapter(ABC):
             isinstance(whole, Raised) or any(isinstance(g, Raised) for g in gradients.values())
         ):
             gradients = {name: self._alone(request, name) for name in request.gradients}
-        return Reply(request.id, output, gradients, mutated, time.perf_counter() - began)
+        second = {
+            name: self._second(request, name) if isinstance(output, Array) else None
+            for name in request.directions
+        }
+        return Reply(request.id, output, gradients, mutated, time.perf_counter() - began, second)
 
     def invoke(self, binding: Binding, tensors: Tensors, params: dict[str, Scalar]) -> Any:
         """Call the API: construct it first if it is a class, pass what the binding says, pick the output."""
-        values = {**params, **tensors}
+        self._phase = "construct" if binding.init is not None else "call"
+        values = self._values(binding, tensors, params)
         entry = self._resolve(binding.api)
+        fixed = dict(binding.fixed)
         if binding.init is not None:
-            self._phase = "construct"
-            entry = entry(**{theirs: values[ours] for ours, theirs in binding.init.items() if ours in values})
+            given = {theirs: values[ours] for ours, theirs in binding.init.items() if ours in values}
+            entry, fixed = entry(**given, **fixed), {}
+            for ours, path in binding.state.items():
+                if ours in values:
+                    place(entry, path, values[ours])
         self._phase = "call"
         passed = {theirs: values[ours] for ours, theirs in binding.call.items() if ours in values}
-        out = entry(*passed.values()) if binding.positional else entry(**passed)
+        if binding.positional:
+            last = max((n for n, ours in enumerate(binding.call) if ours in values), default=-1)
+            out = entry(*[values.get(ours) for ours in list(binding.call)[: last + 1]], **fixed)
+        else:
+            out = entry(**passed, **fixed)
         return out if binding.returns is None else out[binding.returns]
+
+    def _values(self, binding: Binding, tensors: Tensors, params: dict[str, Scalar]) -> dict[str, Any]:
+        """Name everything that the call may take, in the form in which this API takes it."""
+        values: dict[str, Any] = {n: list(v) if isinstance(v, tuple) else v for n, v in params.items()}
+        values |= tensors
+        for name in binding.transposed:
+            if name in values:
+                values[name] = self.transpose(values[name])
+        for name, rows in binding.lists.items():
+            values[name] = [[values[t] for t in row] for row in rows if all(t in values for t in row)]
+        for name in binding.functions:
+            if isinstance(values.get(name), str):
+                values[name] = FUNCTIONS[values[name]]
+        return values
+
+    def laid_out(self, values: NDArray, array: Array, of: Callable[[NDArray, str], Any]) -> Any:
+        """Make a tensor (with `of`) of these values whose memory is laid out as the case says."""
+        layout = array.layout if laid_out_so(array.layout, values) else "contiguous"
+        tensor = of(memory_of(values, layout), array.dtype)
+        if layout == "transposed":
+            return self.permute(tensor, list(reversed(range(values.ndim))))
+        if layout == "expanded":
+            return self.expand(tensor, list(values.shape))
+        views: dict[str, Any] = {"strided": (..., slice(None, None, 2)), "sliced": slice(1, -1)}
+        return tensor[views[layout]] if layout in views else tensor
+
+    def permute(self, tensor: Any, axes: list[int]) -> Any:
+        """Return a view with the axes in another order."""
+        return tensor.permute(*axes)
+
+    def expand(self, tensor: Any, shape: list[int]) -> Any:
+        """Return a view that repeats the first row, without copying it."""
+        return tensor.expand(shape)
+
+    def transpose(self, tensor: Any) -> Any:
+        """Return a matrix the other way round, differentiably."""
+        return tensor.T
 
     def category(self, error: BaseException) -> Category:
         """Name the category of an exception by its class; messages are for people."""
@@ -155,6 +213,21 @@ class Adapter(ABC):
         output, gradients, _ = self._attempt(request, (name,))
         return output if isinstance(output, Raised) else gradients.get(name)
 
+    def _second(self, request: Request, name: str) -> Array | Raised | None:
+        """Differentiate the gradient by `name` once more, along the direction that the request gives."""
+
+        def call(tensors: Tensors) -> Any:
+            return self.invoke(request.binding, tensors, request.params)
+
+        assert request.cotangent is not None
+        try:
+            tensors = {n: self.tensor(a, grad=n == name) for n, a in request.tensors.items()}
+            pulled = self.pull_back_twice(call, tensors, name, request.cotangent, request.directions[name])
+            return None if pulled is None else self.read(pulled)
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result
+            self._phase = "backward"
+            return self._raised(error)
+
     def _raised(self, error: BaseException) -> Raised:
         message = str(error).strip()
         return Raised(self._phase, self.category(error), type(error).__name__, message[:2000])
@@ -162,10 +235,26 @@ class Adapter(ABC):
     def _resolve(self, api: str) -> Callable[..., Any]:
         if api not in self._resolved:
             module, _, attribute = api.rpartition(".")
-            if module not in self.namespaces:
+            if module not in self.namespaces and api not in self.entries:
                 raise PermissionError(f"{api} is outside the public namespaces of {self.name}")
             self._resolved[api] = getattr(import_module(module), attribute)
         return self._resolved[api]
+
+
+FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "l1": lambda a, b: (a - b).abs().sum(-1),
+    "squared": lambda a, b: ((a - b) * (a - b)).sum(-1),
+}
+"""The callables that a parameter may name, over the tensors of any framework."""
+
+
+def place(module: Any, path: str, tensor: Any) -> None:
+    """Put a tensor where a module keeps a parameter of its own (`tail.0.weight`)."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        module = module[int(parent)] if parent.isdigit() else getattr(module, parent)
+    delattr(module, name)
+    object.__setattr__(module, name, tensor)
 
 
 def ones_like(output: Array) -> Array | None:
@@ -189,12 +278,36 @@ def bfloat16_bits(values: NDArray) -> NDArray:
     return np.frombuffer(float32_as_bfloat16(values).data, np.uint16).reshape(values.shape).copy()
 
 
+def laid_out_so(layout: str, values: NDArray) -> bool:
+    """Whether a layout makes any difference to an array of this shape."""
+    if layout == "expanded":
+        return values.ndim > 0 and len(values) > 0
+    return layout != "contiguous" and values.ndim > (1 if layout == "transposed" else 0)
+
+
+def memory_of(values: NDArray, layout: str) -> NDArray:
+    """Return what lies in memory under a layout, in order: what a kernel blind to views reads."""
+    if layout == "transposed":
+        return reversed_axes(values)
+    if layout == "strided":
+        return interleaved(values)
+    if layout == "sliced":
+        return padded(values)
+    return values[:1].copy() if layout == "expanded" else values
+
+
 def interleaved(values: NDArray) -> NDArray:
     """Give twice as many columns, the odd ones holding other values: what a kernel blind to strides reads."""
     wide = np.empty((*values.shape[:-1], 2 * values.shape[-1]), values.dtype)
     wide[..., ::2] = values
     wide[..., 1::2] = np.flip(values, -1)
     return wide
+
+
+def padded(values: NDArray) -> NDArray:
+    """Put a row of other values before and behind: what a kernel blind to a slice's offset reads."""
+    other = np.zeros((1, *values.shape[1:]), values.dtype)
+    return np.concatenate([other, values, other])
 
 
 def reversed_axes(values: NDArray) -> NDArray:

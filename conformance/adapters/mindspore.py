@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, Tensors, interleaved, numpy_of, reversed_axes
+from conformance.adapters.base import Adapter, Tensors, numpy_of
 from conformance.arrays import float32_as_bfloat16, to_wire
 from conformance.types import Array, Environment
 
@@ -19,7 +19,13 @@ class MindSporeAdapter(Adapter):
 
     name = "mindspore"
     distribution = "mindspore"
-    namespaces = ("mindspore.ops", "mindspore.nn", "mindspore.mint.nn", "mindspore.mint.nn.functional")
+    namespaces = (
+        "mindspore.ops",
+        "mindspore.nn",
+        "mindspore.mint",
+        "mindspore.mint.nn",
+        "mindspore.mint.nn.functional",
+    )
     # MindSpore reads GLOG_v as a level: 3 is errors only.
     environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "3"}  # noqa: RUF012 - read only
 
@@ -60,12 +66,11 @@ class MindSporeAdapter(Adapter):
     def tensor(self, array: Array, *, grad: bool) -> Any:
         """Copy the values into a new tensor: gradients key on the tensor object, so none is shared."""
         del grad  # by position, in pull_back
-        values = numpy_of(array)
-        if array.layout == "transposed" and values.ndim > 1:
-            return self._of(reversed_axes(values), array.dtype).permute(*reversed(range(values.ndim)))
-        if array.layout == "strided" and values.ndim:
-            return self._of(interleaved(values), array.dtype)[..., ::2]
-        return self._of(values, array.dtype)
+        return self.laid_out(numpy_of(array), array, self._of)
+
+    def expand(self, tensor: Any, shape: list[int]) -> Any:
+        """`broadcast_to`; whether it copies is MindSpore's affair."""
+        return tensor.broadcast_to(tuple(shape))
 
     def _of(self, values: Any, dtype: str) -> Any:
         # The dtype is given: from a list or another dtype the constructor would convert.
@@ -99,3 +104,19 @@ class MindSporeAdapter(Adapter):
             cotangent = cotangent.astype(output.dtype)
         gradient = self._ms.ops.GradOperation(get_all=True, sens_param=True)(function)
         return list(gradient(*[tensors[name] for name in wanted], cotangent))
+
+    def pull_back_twice(
+        self, call: Callable[[Tensors], Any], tensors: Tensors, name: str, ct: Array, direction: Array
+    ) -> Any | None:
+        """`GradOperation` nested: MindSpore answers zeros where it has no second derivative."""
+        others = {key: tensor for key, tensor in tensors.items() if key != name}
+        operation = self._ms.ops.GradOperation(sens_param=True)
+        cotangent, along = self.tensor(ct, grad=False), self.tensor(direction, grad=False)
+
+        def function(tensor: Any) -> Any:
+            return call({**others, name: tensor})
+
+        def gradient(tensor: Any) -> Any:
+            return operation(function)(tensor, cotangent)
+
+        return operation(gradient)(tensors[name], along)

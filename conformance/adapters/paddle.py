@@ -8,14 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import (
-    Adapter,
-    Tensors,
-    bfloat16_bits,
-    interleaved,
-    numpy_of,
-    reversed_axes,
-)
+from conformance.adapters.base import Adapter, Tensors, bfloat16_bits, numpy_of
 from conformance.arrays import to_wire
 from conformance.types import Array, Category, Environment
 
@@ -26,6 +19,7 @@ class PaddleAdapter(Adapter):
     name = "paddle"
     distribution = "paddlepaddle"
     namespaces = ("paddle.nn.functional", "paddle.nn")
+    entries = ("paddle.logsumexp", "paddle.sigmoid", "paddle.softmax")
     # paddle reads GLOG_v as a verbosity: a value set for MindSpore would log every kernel.
     environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "0"}  # noqa: RUF012 - read only
 
@@ -52,16 +46,13 @@ class PaddleAdapter(Adapter):
 
     def tensor(self, array: Array, *, grad: bool) -> Any:
         """Copy the values; strided layouts are views made by slicing and by `t`/`transpose`."""
-        values = numpy_of(array)
-        if array.layout == "transposed" and values.ndim > 1:
-            axes = list(reversed(range(values.ndim)))
-            tensor = self._of(reversed_axes(values), array.dtype).transpose(axes)
-        elif array.layout == "strided" and values.ndim:
-            tensor = self._of(interleaved(values), array.dtype)[..., ::2]
-        else:
-            tensor = self._of(values, array.dtype)
+        tensor = self.laid_out(numpy_of(array), array, self._of)
         tensor.stop_gradient = not grad
         return tensor
+
+    def permute(self, tensor: Any, axes: list[int]) -> Any:
+        """`transpose` is the view with other axes."""
+        return tensor.transpose(axes)
 
     def _of(self, values: Any, dtype: str) -> Any:
         # paddle takes an array of uint16 for the bits of bfloat16.
@@ -91,3 +82,14 @@ class PaddleAdapter(Adapter):
             cotangent = cotangent.astype(output.dtype)
         inputs = [tensors[name] for name in wanted]
         return list(self._paddle.grad(output, inputs, grad_outputs=[cotangent], allow_unused=True))
+
+    def pull_back_twice(
+        self, call: Callable[[Tensors], Any], tensors: Tensors, name: str, ct: Array, direction: Array
+    ) -> Any | None:
+        """`paddle.grad` of a gradient that keeps its graph."""
+        grad, output, by = self._paddle.grad, call(tensors), [tensors[name]]
+        cotangent, along = self.tensor(ct, grad=False), self.tensor(direction, grad=False)
+        (first,) = grad(output, by, grad_outputs=[cotangent], create_graph=True, allow_unused=True)
+        if first is None or first.stop_gradient:
+            return None
+        return grad(first, by, grad_outputs=[along], allow_unused=True)[0]

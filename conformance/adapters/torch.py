@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import (
-    Adapter,
-    Tensors,
-    bfloat16_bits,
-    interleaved,
-    numpy_of,
-    reversed_axes,
-)
+from conformance.adapters.base import Adapter, Tensors, bfloat16_bits, numpy_of
 from conformance.arrays import float32_as_bfloat16, to_wire
 from conformance.types import Array, Environment
 
@@ -24,7 +17,8 @@ class TorchAdapter(Adapter):
 
     name = "torch"
     distribution = "torch"
-    namespaces = ("torch.nn.functional", "torch.nn")
+    namespaces = ("torch.nn.functional", "torch.nn", "torch.special")
+    entries = ("torch.log_softmax", "torch.logsumexp", "torch.sigmoid", "torch.softmax", "torch.ctc_loss")
     environ = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # noqa: RUF012 - read only
 
     def start(self) -> Environment:
@@ -44,12 +38,7 @@ class TorchAdapter(Adapter):
 
     def tensor(self, array: Array, *, grad: bool) -> Any:
         """Copy the bits; a view of a fresh tensor for the layouts that are not contiguous."""
-        values = numpy_of(array)
-        tensor = self._of(values, array.dtype)
-        if array.layout == "transposed" and values.ndim > 1:
-            tensor = self._of(reversed_axes(values), array.dtype).permute(*reversed(range(values.ndim)))
-        elif array.layout == "strided" and values.ndim:
-            tensor = self._of(interleaved(values), array.dtype)[..., ::2]
+        tensor = self.laid_out(numpy_of(array), array, self._of)
         return tensor.requires_grad_(grad) if grad else tensor
 
     def _of(self, values: Any, dtype: str) -> Any:
@@ -80,3 +69,14 @@ class TorchAdapter(Adapter):
         cotangent = self.tensor(ct, grad=False).to(output.dtype)
         inputs = [tensors[name] for name in wanted]
         return list(self._torch.autograd.grad(output, inputs, grad_outputs=cotangent, allow_unused=True))
+
+    def pull_back_twice(
+        self, call: Callable[[Tensors], Any], tensors: Tensors, name: str, ct: Array, direction: Array
+    ) -> Any | None:
+        """`autograd.grad` of a gradient that keeps its graph."""
+        grad, output, by = self._torch.autograd.grad, call(tensors), [tensors[name]]
+        cotangent, along = self.tensor(ct, grad=False), self.tensor(direction, grad=False)
+        (first,) = grad(output, by, grad_outputs=cotangent, create_graph=True, allow_unused=True)
+        if first is None or not first.requires_grad:
+            return None
+        return grad(first, by, grad_outputs=along, allow_unused=True)[0]

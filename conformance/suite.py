@@ -1,0 +1,84 @@
+"""What a loaded suite is made of: ops, their APIs, their cases."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance import values
+from conformance.arrays import NDArray
+from conformance.definition import Definition
+from conformance.opfile import ApiDecl, ClaimDecl, OpFile
+from conformance.types import Binding, Domain, Scalar
+
+
+@dataclass(frozen=True)
+class Api:
+    """A public API and how it is bound to its op."""
+
+    name: str
+    backend: str
+    binding: Binding
+    decl: ApiDecl
+    claims: tuple[ClaimDecl, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One concrete call: the op, its tensors and parameters, and what is asked of it."""
+
+    id: str
+    name: str
+    op: "Operator"
+    domain: Domain
+    why: str
+    dtype: str
+    specs: dict[str, Any]
+    dtypes: dict[str, str]
+    pinned: frozenset[str]
+    layouts: dict[str, str]
+    params: dict[str, Scalar]
+    gradients: tuple[str, ...]
+    signed_zero: bool
+    where: str
+    second: tuple[str, ...] = ()
+
+    @cached_property
+    def tensors(self) -> dict[str, NDArray]:
+        """The inputs, rounded to their dtypes; the same bits on every machine."""
+        made = {
+            name: values.build(spec, self.dtypes[name], f"{self.op.name}/{self.name}/{name}")
+            for name, spec in self.specs.items()
+        }
+        for name, tensor in made.items():
+            if self.layouts[name] == "expanded" and tensor.ndim and len(tensor):
+                tensor[1:] = tensor[:1]  # a stride of 0 repeats the first row
+        return made
+
+    def direction(self, name: str) -> NDArray:
+        """Return the direction [shape of the input] that its second derivative is taken along."""
+        shape = self.tensors[name].shape
+        draw = np.floor(values.stream(f"{self.id}/direction/{name}", int(np.prod(shape))) * 4)
+        return np.asarray(0.5 + 0.25 * draw).reshape(shape) * np.where(draw.reshape(shape) < 2, 1.0, -1.0)
+
+    def cotangent(self, shape: tuple[int, ...]) -> NDArray:
+        """Return a non-trivial cotangent [shape]: ±{0.5, 0.75, 1, 1.25, 1.5}, exact in every dtype."""
+        draw = np.floor(values.stream(f"{self.id}/cotangent", int(np.prod(shape))) * 10)
+        signed = (0.5 + 0.25 * (draw % 5)) * np.where(draw < 5, 1.0, -1.0)
+        return np.asarray(signed).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A loaded op file."""
+
+    name: str
+    family: str
+    summary: str
+    decl: OpFile
+    definition: Definition
+    apis: tuple[Api, ...]
+    file: Path
+    cases: list[Case] = field(default_factory=list)
