@@ -16,6 +16,8 @@ from conformance.pool import Answer, Fault, Lost, Unsent
 from conformance.types import Array, Raised, Reply
 
 MOST_EVIDENCE = 8
+FORMULA = "formula"
+"""How the ids of claims begin that say which formula a document prints."""
 
 Variant = Callable[[Case, Api, str], Exact]
 
@@ -30,6 +32,13 @@ class Verdict:
     confirming: list[str] = field(default_factory=list)
     refuting: list[str] = field(default_factory=list)
     said: str = ""
+    disagrees_with: list[str] = field(default_factory=list)
+
+    @property
+    def states(self) -> str:
+        """Which formula the document prints: a variant, or, in a claim about the formula, the definition."""
+        about_formula = self.claim.claim.startswith(FORMULA) and self.claim.conforms
+        return self.claim.variant or ("the definition" if about_formula else "")
 
     @property
     def verdict(self) -> str:
@@ -51,6 +60,7 @@ class Verdict:
     def row(self, source: str) -> dict[str, Any]:
         """Return the claim as a line of the stream."""
         found = self.refuting or self.confirming
+        wrong = self.verdict == "refuted" or self.disagrees_with
         return {
             "type": "claim",
             "op": self.op.name,
@@ -63,6 +73,9 @@ class Verdict:
             "why": self.claim.untestable or self._why(),
             "evidence": found[:MOST_EVIDENCE],
             "evidence_count": len(found),
+            "kind": "documentation" if wrong else "",
+            "states": self.states,
+            "disagrees_with": self.disagrees_with,
         }
 
 
@@ -99,8 +112,18 @@ class Claims:
                 verdict.said = f"{case.id}: {said}"
 
     def verdicts(self) -> list[Verdict]:
-        """Return every claim's verdict, in order of op, API and document."""
-        return list(self._verdicts.values())
+        """Return every claim's verdict, in order of op, API and document.
+
+        Documents that print different formulas for one op disagree, even where each code keeps to its own.
+        """
+        found = list(self._verdicts.values())
+        printed = {(v.op.name, v.api.name, v.states) for v in found if v.states}
+        for one in (v for v in found if v.claim.variant):
+            others = {api for op, api, _ in printed if op == one.op.name and api != one.api.name}
+            one.disagrees_with = sorted(
+                api for api in others if (one.op.name, api, one.claim.variant) not in printed
+            )
+        return found
 
     def _holds(
         self,

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from conformance.adapters import BACKENDS
 from conformance.arrays import NDArray
@@ -104,11 +103,10 @@ def list_command(
             for case in operator.cases:
                 print(case.id)
         return
-    table = Table("operator", "cases", "API", box=None, pad_edge=False)
     for operator in suite:
-        for place, api in enumerate(operator.apis):
-            table.add_row(*((operator.name, str(len(operator.cases))) if place == 0 else ("", "")), api.name)
-    Console().print(table)
+        print(f"{operator.name}  {len(operator.cases)} cases")
+        for api in operator.apis:
+            print(f"  {api.name}")
 
 
 @app.command("show")

@@ -90,7 +90,7 @@ def _means_something(op: Operator, decl: CaseDecl, axis: str, value: Scalar) -> 
 
 
 def _shown(axis: str, value: Scalar) -> str:
-    text = ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ":".join(map(str, value)) if isinstance(value, tuple) else str(value) or "''"
     return text if axis in ("dtype", "reduction") else f"{axis}={text}"
 
 

@@ -32,6 +32,7 @@ class Relation:
         source: what the relation makes of the case's own result; None where only follow-ups are compared.
         bound: how far apart the two sides may be, elementwise; None: the same bits.
         follow: what the relation makes of the follow-up's result.
+        source_text, follow_text: the same, as NumPy expressions of `{}`.
 
     """
 
@@ -41,6 +42,8 @@ class Relation:
     source: Map | None
     bound: NDArray | None
     follow: Map = lambda values: values
+    source_text: str = "{}"
+    follow_text: str = "{}"
 
 
 def related(case: Case, api: Api) -> bool:
@@ -126,6 +129,7 @@ def _batch(case: Case, api: Api, exact: Exact, params: dict[str, Any]) -> list[R
             ((first, api),),
             moved,
             moved(2 * exact.bound),
+            source_text=f"{{}}[{order.tolist()}]" if by_row else "{}",
         ),
         Relation(
             "relation.concatenation",
@@ -133,6 +137,7 @@ def _batch(case: Case, api: Api, exact: Exact, params: dict[str, Any]) -> list[R
             ((second, api),),
             doubled,
             doubled(3 * exact.bound),
+            source_text="np.concatenate([{0}, {0}])" if by_row else "{} * 2" if reduction == "sum" else "{}",
         ),
     ]
 
@@ -150,8 +155,9 @@ def _reduction(case: Case, api: Api, exact: Exact, params: dict[str, Any]) -> li
     share = each.low.size if reduction == "mean" else 1
     bound = exact.bound + np.sum(each.bound) / share
     reduce_: Map = lambda v: np.asarray(np.sum(v) / share)  # noqa: E731
+    text = f"np.asarray(np.sum({{}}) / {share})"
     says = f"the {reduction} is the {reduction} of the losses that `none` gives"
-    return [Relation("relation.reduction", says, ((whole, api),), _same, bound, reduce_)]
+    return [Relation("relation.reduction", says, ((whole, api),), _same, bound, reduce_, follow_text=text)]
 
 
 def _ones(case: Case, api: Api, params: dict[str, Any]) -> list[Relation]:
@@ -184,7 +190,9 @@ def _ignored(case: Case, api: Api, exact: Exact, params: dict[str, Any]) -> list
     kept_of: Map = (lambda v: v[kept]) if by_row else _same
     other = derived(case, "ignored", rows, layouts=dict.fromkeys(case.layouts, "contiguous"))
     says = "samples with an ignored label can be left out"
-    return [Relation("relation.ignored", says, ((other, api),), kept_of, kept_of(2 * exact.bound))]
+    text = f"{{}}[np.array({kept.tolist()})]" if by_row else "{}"
+    bound = kept_of(2 * exact.bound)
+    return [Relation("relation.ignored", says, ((other, api),), kept_of, bound, source_text=text)]
 
 
 def _class(case: Case, api: Api, exact: Exact) -> list[Relation]:

@@ -8,15 +8,15 @@ import textwrap
 from importlib import metadata
 from typing import Any
 
-from conformance.arrays import from_wire
 from conformance.errors import HarnessError, UsageError
 from conformance.judge import promised
-from conformance.load import Api, Case, evidence, wire_tensors
+from conformance.load import Api, Case, evidence
 from conformance.oracle import Expectation
 from conformance.repro_batch import execute_many
 from conformance.repro_comparison import comparison_text
 from conformance.repro_dialects import DIALECTS, Dialect, call_text
-from conformance.repro_literals import HELPERS, WIDTH, cotangent, statements
+from conformance.repro_literals import HELPERS, WIDTH, array, cotangent
+from conformance.repro_relations import relation_text, written_inputs
 from conformance.run import expectation, resolved_params
 from conformance.types import Category
 
@@ -36,6 +36,7 @@ _VERDICTS = {
     "raises": "raises",
     "no_raise": "does not raise",
     "mutated_input": "changes its input",
+    "relation": "breaks a relation between two calls",
     "crash": "ends the process",
     "timeout": "does not return",
     "error": "fails with an internal error",
@@ -61,10 +62,15 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
         what = f"{case.id} of {api.name}, {row['check']}"
         raise UsageError(f"{what}: {status}, so there is nothing to reproduce")
     dialect = DIALECTS[api.backend]
-    inputs, helpers = _inputs(case, api, dialect)
+    inputs, helpers = written_inputs(case, api, dialect)
     call = call_text(case, api)
     expected = _expected(case, api)
-    if fatal:
+    if row["check"] == "relation.inputs":
+        row = {**row, "check": "output", "kind": "mutated_input"}
+    if row["check"].startswith("relation."):
+        inputs, body, more = relation_text(case, api, row, dialect)
+        helpers |= more
+    elif fatal:
         body = _survival(case, dialect, call, expected)
     elif expected is None:
         body = _promise(dialect, call, promised(case, api))
@@ -137,29 +143,20 @@ def _expected(case: Case, api: Api) -> Expectation | None:
     return answer
 
 
-def _inputs(case: Case, api: Api, dialect: Dialect) -> tuple[str, set[str]]:
-    """Write the statements that leave each input as a tensor of the framework."""
-    lines, helpers = [], set[str]()
-    for name, wire in wire_tensors(case, api).items():
-        values = from_wire(wire)
-        text, needed = statements(name, case, values)
-        helpers |= needed
-        contiguous = wire.layout == "contiguous" or not values.ndim
-        prefix, literal = f"{name} = ", text.removeprefix(f"{name} = ")
-        if contiguous and not needed and literal != text and f"\n{name}" not in literal:
-            lines.append(prefix + dialect.tensor(literal, wire.dtype))
-        else:
-            lines += [text, dialect.placed(name, wire.dtype, wire.layout, values.shape)]
-    return "\n".join(lines), helpers
-
-
 def _comparison(case: Case, dialect: Dialect, call: str, row: dict[str, Any], expected: Expectation) -> str:
     """Call, differentiate, and compare as `conformance.compare` does."""
     check: str = row["check"]
-    name = check.removeprefix("grad.") if check.startswith("grad.") else ""
-    exact = expected.gradients[name] if name else expected.output
+    what, _, name = check.partition(".")
+    exact = {"grad": expected.gradients, "grad2": expected.second}[what][name] if name else expected.output
     before = ""
-    if name:
+    if what == "grad2":
+        kind = case.tensors[name].dtype
+        before, _ = cotangent(case, expected.output.low.shape, kind)
+        before += f"\ndirection = {array(case.direction(name).astype(kind))}"
+        block = dialect.differentiate_twice(call, name, kind.name)
+        result = "gradient"
+        block += f"\ngot = {dialect.read(result, exact.dtype)}"
+    elif name:
         kind = _first_floating(case)
         before, _ = cotangent(case, expected.output.low.shape, case.tensors[kind].dtype)
         block = dialect.differentiate(call, name, case.tensors[kind].dtype.name)
@@ -167,7 +164,8 @@ def _comparison(case: Case, dialect: Dialect, call: str, row: dict[str, Any], ex
         result = "gradient"
     else:
         block, result = f"output = {call}", "output"
-    block += f"\ngot = {dialect.read(result, exact.dtype)}"
+    if what != "grad2":
+        block += f"\ngot = {dialect.read(result, exact.dtype)}"
     empty = exact.low.size > 0 and not all(case.tensors[n].size for n in case.specs)
     repeated = not name and (empty or bool(row.get("nondeterministic")))
     if repeated and empty:

@@ -36,6 +36,14 @@ class Dialect(ABC):
     def differentiate(self, call: str, name: str, dtype: str) -> str:
         """Write the statements that leave `gradient`, from `cotangent` (NumPy) and `name`, a tensor."""
 
+    @abstractmethod
+    def differentiate_twice(self, call: str, name: str, dtype: str) -> str:
+        """Write the statements that leave `gradient`: the second derivative by `name` along `direction`."""
+
+    def expanded(self, shape: tuple[int, ...]) -> str:
+        """Return the method call that repeats the first row without copying it."""
+        return f".expand({list(shape)})"
+
     def exp(self, number: float) -> str:
         """Compute a tensor of one element that no operator returns by itself."""
         return f"{self.name}.exp({self.tensor(f'np.full(1, {number}, np.float32)', 'float32')})"
@@ -54,6 +62,13 @@ class Dialect(ABC):
             wide = (*shape[:-1], 2 * shape[-1])
             source = self.tensor(f"np.stack([{name}, np.flip({name}, -1)], -1).reshape({wide})", dtype)
             return f"{name} = {source}[..., ::2]  # every second element of a larger tensor"
+        if layout == "sliced" and ndim:
+            around = f"np.zeros((1, *{name}.shape[1:]), {name}.dtype)"
+            source = self.tensor(f"np.concatenate([{around}, {name}, {around}])", dtype)
+            return f"{name} = {source}[1:-1]  # a slice from the middle of a larger tensor"
+        if layout == "expanded" and ndim and shape[0]:
+            source = self.tensor(f"{name}[:1].copy()", dtype)
+            return f"{name} = {source}{self.expanded(shape)}  # one row in memory, repeated by a stride of 0"
         return f"{name} = {self.tensor(name, dtype)}"
 
 
@@ -85,6 +100,15 @@ gradient = None
 if output.requires_grad:
     (gradient,) = torch.autograd.grad(output, [{name}], grad_outputs=cotangent, allow_unused=True)"""
 
+    def differentiate_twice(self, call: str, name: str, dtype: str) -> str:
+        """`autograd.grad` of a gradient that keeps its graph."""
+        return f"""\
+{name}.requires_grad_()
+output = {call}
+cotangent, direction = {self.tensor("cotangent", dtype)}, {self.tensor("direction", dtype)}
+(first,) = torch.autograd.grad(output, [{name}], grad_outputs=cotangent, create_graph=True)
+(gradient,) = torch.autograd.grad(first, [{name}], grad_outputs=direction, allow_unused=True)"""
+
 
 class Paddle(Dialect):
     """PaddlePaddle."""
@@ -114,6 +138,15 @@ cotangent = {self.tensor("cotangent", dtype)}.astype(output.dtype)
 gradient = None
 if not output.stop_gradient:
     (gradient,) = paddle.grad(output, [{name}], grad_outputs=[cotangent], allow_unused=True)"""
+
+    def differentiate_twice(self, call: str, name: str, dtype: str) -> str:
+        """`paddle.grad` of a gradient that keeps its graph."""
+        return f"""\
+{name}.stop_gradient = False
+output = {call}
+cotangent, direction = {self.tensor("cotangent", dtype)}, {self.tensor("direction", dtype)}
+(first,) = paddle.grad(output, [{name}], grad_outputs=[cotangent], create_graph=True)
+(gradient,) = paddle.grad(first, [{name}], grad_outputs=[direction], allow_unused=True)"""
 
 
 class MindSpore(Dialect):
@@ -159,6 +192,25 @@ output = function({name})
 cotangent = {self.tensor("cotangent", dtype)}.astype(output.dtype)
 gradient = mindspore.ops.GradOperation(get_all=True, sens_param=True)(function)({name}, cotangent)[0]"""
 
+    def expanded(self, shape: tuple[int, ...]) -> str:
+        """`broadcast_to`."""
+        return f".broadcast_to({tuple(shape)})"
+
+    def differentiate_twice(self, call: str, name: str, dtype: str) -> str:
+        """`GradOperation` nested."""
+        body = call.replace("\n", "\n    ")
+        return f"""\
+operation = mindspore.ops.GradOperation(sens_param=True)
+cotangent, direction = {self.tensor("cotangent", dtype)}, {self.tensor("direction", dtype)}
+
+def function({name}):
+    return {body}
+
+def first({name}):
+    return operation(function)({name}, cotangent)
+
+gradient = operation(first)({name}, direction)"""
+
 
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Torch(), Paddle(), MindSpore())}
 
@@ -170,19 +222,51 @@ def call_text(case: Case, api: Api) -> str:
     position.
     """
     binding = api.binding
-    given = {name: scalar(value) for name, value in wire_params(case, api).items()}
-    given |= {name: name for name in case.specs}
+    given = _given(case, api)
     entry = api.name
+    fixed = [f"{name}={scalar(value)}" for name, value in binding.fixed.items()]
     if binding.init is not None:
-        entry += f"({', '.join(f'{k}={given[n]}' for n, k in binding.init.items() if n in given)})"
+        passed = [f"{k}={given[n]}" for n, k in binding.init.items() if n in given]
+        entry += f"({', '.join([*passed, *fixed])})"
+        fixed = []
+        if placed := [f'"{path}": {given[n]}' for n, path in binding.state.items() if n in given]:
+            entry = f"place({entry}, {{{', '.join(placed)}}})"
     arguments, leading = [], True
-    for name, keyword in binding.call.items():
+    last = max((n for n, name in enumerate(binding.call) if name in given), default=-1)
+    for place, (name, keyword) in enumerate(binding.call.items()):
         required = name in case.op.decl.tensors and not case.op.decl.tensors[name].optional
         leading = leading and required and name in given
         if name in given:
             arguments.append(given[name] if leading or binding.positional else f"{keyword}={given[name]}")
+        elif binding.positional and place < last:
+            arguments.append("None")
+    arguments += fixed
     picked = "" if binding.returns is None else f"[{binding.returns}]"
     line = f"{entry}({', '.join(arguments)}){picked}"
     if len(line) <= WIDTH - 12:
         return line
     return f"{entry}(\n    {', '.join(arguments)}\n){picked}"
+
+
+def _given(case: Case, api: Api) -> dict[str, str]:
+    """Write everything that the call may take, in the form in which this API takes it."""
+    binding = api.binding
+    given = {name: scalar(value) for name, value in wire_params(case, api).items()}
+    given |= {name: name for name in case.specs}
+    for name in binding.transposed:
+        if name in given:
+            given[name] = f"{name}.T"
+    for name, rows in binding.lists.items():
+        packed = [f"[{', '.join(given[t] for t in row)}]" for row in rows if all(t in given for t in row)]
+        given[name] = f"[{', '.join(packed)}]"
+    for name in binding.functions:
+        if isinstance(case.params.get(name), str):
+            given[name] = FUNCTIONS[str(case.params[name])]
+    return given
+
+
+FUNCTIONS = {
+    "l1": "lambda a, b: (a - b).abs().sum(-1)",
+    "squared": "lambda a, b: ((a - b) * (a - b)).sum(-1)",
+}
+"""The callables that a parameter may name, as `adapters.base.FUNCTIONS` has them."""

@@ -31,8 +31,24 @@ def round_to_bfloat16(values):
 '''
 
 
+PLACE = '''\
+def place(module, tensors):
+    """Put tensors where the module keeps parameters of its own."""
+    for path, tensor in tensors.items():
+        *parents, name = path.split(".")
+        owner = module
+        for parent in parents:
+            owner = owner[int(parent)] if parent.isdigit() else getattr(owner, parent)
+        delattr(owner, name)
+        object.__setattr__(owner, name, tensor)
+    return module
+'''
+
+
 def scalar(value: Scalar) -> str:
     """Write a parameter."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(scalar, value))}]"
     if isinstance(value, float):
         return number(value)
     if isinstance(value, str):
@@ -164,4 +180,4 @@ def _label_sets(name: str, shape: tuple[int, ...], key: int, most: int) -> str:
         {name} = {name}.reshape({shape})""")
 
 
-HELPERS = {"draws": DRAWS, "round_to_bfloat16": ROUND_TO_BFLOAT16}
+HELPERS = {"draws": DRAWS, "place": PLACE, "round_to_bfloat16": ROUND_TO_BFLOAT16}

@@ -64,6 +64,9 @@ class ClaimRow(msgspec.Struct, tag="claim"):
     verdict: Literal["confirmed", "refuted", "untestable", "notrun"]
     evidence: list[str]
     outcome: Outcome
+    kind: str = ""
+    states: str = ""
+    disagrees_with: list[str] = []
 
 
 class LedgerRow(msgspec.Struct, tag="ledger"):

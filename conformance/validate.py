@@ -58,6 +58,7 @@ def check_case(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> N
     for name in case.params:
         if name not in op.params:
             raise document.fail((*path, "params", name), f"the op has no parameter {name!r}")
+    _check_lists(document, op, case, path)
     for key in ("gradients", "second"):
         for position, name in enumerate(getattr(case, key) or ()):
             if name not in case.inputs:
@@ -65,6 +66,13 @@ def check_case(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> N
     for axis, points in case.matrix.items():
         if not points:
             raise document.fail((*path, "matrix", axis), f"nothing on the axis {axis!r}, so no case at all")
+
+
+def _check_lists(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> None:
+    for name, value in case.params.items():
+        known = (op.params[name].default, *op.params[name].values)
+        if isinstance(value, tuple) and not any(isinstance(v, tuple) for v in known):
+            raise document.fail((*path, "params", name), f"{name!r} takes one value, not a list")
 
 
 def _check_inputs(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> None:

@@ -27,7 +27,9 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def load_shipped_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the shipped case files once for all tests here; others are loaded as they are named."""
-    monkeypatch.setattr(cli, "load_suite", lambda root=None: load_suite(root) if root else shipped())
+    monkeypatch.setattr(
+        cli, "load_suite", lambda root=None, ops=(): load_suite(root, ops) if root else shipped()
+    )
 
 
 @functools.cache
@@ -104,7 +106,7 @@ def test_check(capsys: Captured) -> None:
     assert main(["check"]) == 0
     said = capsys.readouterr().out
     cases = sum(len(op.cases) for op in shipped())
-    assert said.startswith(f"3 operators, {cases} cases, ")
+    assert said.startswith(f"{len(shipped())} operators, {cases} cases, ")
     assert said.endswith("ledger entries: valid\n")
 
 
@@ -124,7 +126,7 @@ def test_help_is_not_an_error(capsys: Captured) -> None:
         (["show"], "Missing argument 'case'"),
         (["run", "--timeout", "soon"], "--timeout"),
         (["list", "--op", "multi_marign_loss"], "no operator 'multi_marign_loss'; there are"),
-        (["run", "--op", "nope"], "no operator 'nope'; there are hinge_embedding_loss"),
+        (["run", "--op", "nope"], "no operator 'nope'; there are "),
         (["run", "--backend", "tensorflow"], "no backend 'tensorflow'; there are torch, paddle, mindspore"),
         (["run", "--backend", "torch=/no/python"], "/no/python is not an executable interpreter"),
         (["show", CASE.replace("none", "nome")], f"did you mean {CASE}"),
@@ -187,7 +189,7 @@ def test_check_builds_what_the_loader_does_not(capsys: Captured, tmp_path: Path)
 def test_an_interrupt_is_exit_2(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C is exit 2 with a word on what is kept."""
 
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "load_suite", interrupted)
@@ -198,7 +200,7 @@ def test_an_interrupt_is_exit_2(capsys: Captured, monkeypatch: pytest.MonkeyPatc
 def test_our_own_fault_is_exit_3(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that nobody foresaw is a harness fault, in one message that says how to see more."""
 
-    def faulty(_: object) -> None:
+    def faulty(*_: object) -> None:
         raise ZeroDivisionError("one over zero")
 
     monkeypatch.setattr(cli, "load_suite", faulty)
@@ -242,7 +244,8 @@ def test_ledger_update_proposes(capsys: Captured, tmp_path: Path) -> None:
     path = write_run(tmp_path / "run.jsonl", {"type": "result", **result})
     assert main(["ledger", "update", str(path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("# reports/known/torch/multi_margin_loss.yaml\nentries:\n- id: torch-multi_margin_loss-")
+    assert printed.startswith("# reports/known/torch/multi_margin_loss.yaml\nentries:\n")
+    assert "- id: torch-multi_margin_loss-" in printed
     assert "reason: TODO" in printed
 
 

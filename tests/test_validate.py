@@ -74,7 +74,7 @@ MISTAKES = [
     ("target: [0, 2]", "target: [0, 1.5]", "19:40", "not an array: a value that int64 does not hold"),
     ("target: [0, 2]", "target: {values: [0], dtype: int31}", "19:40", "unknown dtype 'int31'"),
     ("params: {p: 2}", "params: {q: 2}", "20:14", "no parameter 'q'"),
-    ("params: {p: 2}", "params: {p: [2]}", "20:14", "got 'array'"),
+    ("params: {p: 2}", "params: {p: [2]}", "20:14", "'p' takes one value, not a list"),
     ("gradients: [input]", "gradients: [inptu]", "21:17", "the case has no input 'inptu'"),
     ("gradients: [input]", "gradients: [weight]", "21:17", "the case has no input 'weight'"),
     ("[float32, float64]", "[float32, float8]", "22:14", "'float8' is not one of float16, bfloat16"),
