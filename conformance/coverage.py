@@ -25,7 +25,9 @@ def check_coverage(op: Operator) -> None:
     ]
     lacking += [f"regime {name!r} is reached by no case" for name in unreached(op)]
     lacking += [f"no case combines {_text(one)} with {_text(other)}" for one, other in missing(op)]
-    lacking += [f"parameter {n!r} names no `values` to combine" for n, p in op.decl.params.items() if not p.values]
+    lacking += [
+        f"parameter {n!r} names no `values` to combine" for n, p in op.decl.params.items() if not p.values
+    ]
     lacking += [f"exempt names no regime: {name!r}" for name in op.decl.exempt if name not in regimes(op)]
     if lacking:
         more = f"\n  … and {len(lacking) - 20} more" if len(lacking) > 20 else ""

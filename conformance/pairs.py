@@ -1,7 +1,7 @@
 """Pairs: every two values of two parameters have to meet in some case."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from allpairspy import AllPairs
@@ -29,8 +29,27 @@ def points(
         point = dict(zip(axes, row, strict=False))
         return not any(_holds(point, each.pair) for each in excluded)
 
-    for row in AllPairs(list(matrix.values()), filter_func=allowed):
+    found = [list(row) for row in AllPairs(list(matrix.values()), filter_func=allowed)]
+    for row in [*found, *_rest(list(matrix.values()), found, allowed)]:
         yield dict(zip(axes, row, strict=True))
+
+
+def _rest(values: list[Any], found: list[list[Any]], allowed: Callable[[list[Any]], bool]) -> list[list[Any]]:
+    """Complete a covering: under a filter the generator gives up on pairs that can still be had."""
+    wanted = {pair for row in itertools.product(*values) if allowed(list(row)) for pair in _numbered(row)}
+    wanted -= {pair for row in found for pair in _numbered(row)}
+    added = []
+    for row in itertools.product(*values):
+        new = wanted & set(_numbered(row))
+        if new and allowed(list(row)):
+            added.append(list(row))
+            wanted -= new
+    return added
+
+
+def _numbered(row: Sequence[Any]) -> Iterator[tuple[int, str, int, str]]:
+    for (one, a), (two, b) in itertools.combinations(enumerate(row), 2):
+        yield one, repr(a), two, repr(b)
 
 
 def _holds(point: Point, pair: Mapping[str, Any]) -> bool:

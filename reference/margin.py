@@ -8,7 +8,6 @@ from conformance.definition import reference
 
 from .shared import at_target, batched, one_hot, reduced, reduced_vjp
 
-# ruff: noqa: A002 - `input` is what every framework calls it
 
 
 @reference(differentiable=("input", "weight"))
