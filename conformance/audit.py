@@ -29,6 +29,9 @@ from conformance.types import Category, Phase, Raised, Reply
 MOST_ELEMENTS = 100_000
 """Larger cases are left out, for time: what only they could catch counts as a survivor."""
 
+LEAST_CAUGHT = 0.99
+"""The share of planted faults that the cases of an op have to catch."""
+
 WIDTH = 80
 HEADINGS = ("op", "caught / planted", "impossible", "cases")
 FINE = ("pass", "observed", "unsupported")
@@ -39,6 +42,7 @@ class Survivor(msgspec.Struct, frozen=True):
 
     Attributes:
         fault: its name.
+        accepted: why no case can catch it, as the op file says; empty where it says nothing.
         why: `never exercised` if it changed no bit of any reply; else it `survived` every comparison.
         changed: how many replies it changed.
         closest: of those, the case in which it came nearest to its bound, and how near.
@@ -50,6 +54,7 @@ class Survivor(msgspec.Struct, frozen=True):
     changed: int = 0
     closest: str = ""
     error_over_bound: float = 0.0
+    accepted: str = ""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -62,6 +67,7 @@ class Score(msgspec.Struct, frozen=True):
         impossible: the faults that this op cannot have, each with the reason: not among the planted.
         cases: how many cases were used.
         left_out: the ids of those that were too large, or that no API claims.
+        stale: faults that the op file calls uncatchable and that were caught.
 
     """
 
@@ -72,6 +78,13 @@ class Score(msgspec.Struct, frozen=True):
     impossible: tuple[tuple[str, str], ...]
     cases: int
     left_out: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether 99 % are caught and the reason for each of the others is known."""
+        explained = all(survivor.accepted for survivor in self.survivors)
+        return explained and not self.stale and self.caught >= LEAST_CAUGHT * self.planted
 
 
 def audit(operators: list[Operator], most_elements: int = MOST_ELEMENTS) -> list[Score]:
@@ -98,8 +111,14 @@ def _audit(op: Operator, most_elements: int) -> Score:
     for api, claim in _promises(op):
         _break(op, api, claim, tally)
     caught = tally.planted - len(tally.survivors)
-    survivors, impossible = tuple(tally.survivors), tuple(tally.impossible)
-    return Score(op.name, tally.planted, caught, survivors, impossible, len(trials), left_out)
+    reasons = op.decl.survivors
+    survivors = tuple(
+        msgspec.structs.replace(survivor, accepted=reasons.get(survivor.fault, ""))
+        for survivor in tally.survivors
+    )
+    stale = tuple(sorted(set(reasons) - {survivor.fault for survivor in survivors}))
+    impossible = tuple(tally.impossible)
+    return Score(op.name, tally.planted, caught, survivors, impossible, len(trials), left_out, stale)
 
 
 @dataclass
@@ -247,9 +266,12 @@ def render(scores: list[Score]) -> str:
         if score.left_out:
             lines += ["", *_wrapped(f"{score.op}: left out of the audit: {', '.join(score.left_out)}")]
         if score.survivors:
-            lines += ["", *_wrapped(f"{score.op}: survivors, each a missing case")]
+            lines += ["", *_wrapped(f"{score.op}: survivors, each a missing case or with its reason")]
         for survivor in score.survivors:
-            lines += _wrapped(f"  {survivor.fault} ({_meaning(survivor)})")
+            why = f": {survivor.accepted}" if survivor.accepted else ""
+            lines += _wrapped(f"  {survivor.fault} ({_meaning(survivor)}){why}")
+        for fault in score.stale:
+            lines += ["", *_wrapped(f"{score.op}: said to be uncatchable, but caught: {fault}")]
     return "\n".join(lines)
 
 

@@ -2,8 +2,9 @@
 
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -17,6 +18,9 @@ from conformance.ledger import load_ledger
 from conformance.load import Api, Case, Operator, find_case, load_suite, shipped_cases
 from conformance.pool import backend_spec
 from conformance.run import Selection, expectation, resolved_params, run
+
+if TYPE_CHECKING:
+    from conformance.audit import Score
 
 app = typer.Typer(
     add_completion=False,
@@ -216,14 +220,44 @@ def report_command(
     print(write_report(results, out, load_suite(cases), load_ledger(ledger)))
 
 
+@app.command("findings")
+def findings_command(
+    results: Annotated[Path, typer.Argument(help="A run.jsonl.")] = DEFAULT_OUT / "run.jsonl",
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Put the table between the marks of this document.")
+    ] = None,
+) -> None:
+    """Print what a run found, by operator and framework, as a table in Markdown."""
+    from conformance.findings import findings, rewritten  # noqa: PLC0415 - only here
+    from conformance.stream import read_stream  # noqa: PLC0415
+
+    table = findings(list(read_stream(results)), load_suite(), load_ledger())
+    if write is None:
+        print(table)
+    else:
+        write.write_text(rewritten(write.read_text(), table))
+
+
 @app.command("audit")
 def audit_command(op: OpOption = None, cases: CasesOption = None) -> None:
     """Plant faults in an honest backend and count how many the cases catch."""
     from conformance.audit import audit, render  # noqa: PLC0415 - only here
 
-    scores = audit(_suite(cases, op))
+    names = [operator.name for operator in _suite(cases, op)]
+    if len(names) == 1:
+        scores = audit(_suite(cases, names))
+    else:
+        with ProcessPoolExecutor() as processes:
+            scores = list(processes.map(_audit_one, [cases] * len(names), names))
     print(render(scores))
-    raise typer.Exit(Exit.UNEXPECTED if any(score.survivors for score in scores) else Exit.OK)
+    raise typer.Exit(Exit.OK if all(score.good for score in scores) else Exit.UNEXPECTED)
+
+
+def _audit_one(cases: Path | None, name: str) -> "Score":
+    from conformance.audit import audit  # noqa: PLC0415 - only here
+
+    (score,) = audit(_suite(cases, [name]))
+    return score
 
 
 ledger_app = typer.Typer(help="The ledger of known discrepancies.", no_args_is_help=True)

@@ -13,7 +13,7 @@ from conformance.globs import after_op, glob
 from conformance.opfile import OpFile
 from conformance.suite import Api, Case, Operator
 from conformance.types import Array, Binding, Scalar
-from conformance.validate import check_api, check_claims, check_unsupported
+from conformance.validate import check_api, check_claims, check_differences, check_unsupported
 from conformance.yamlfile import Path_, YamlFile
 
 __all__ = ["Api", "Case", "Operator"]
@@ -75,6 +75,7 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
             operator.cases.append(concrete)
     check_unsupported(document, operator)
     check_claims(document, operator)
+    check_differences(document, operator)
     return operator
 
 

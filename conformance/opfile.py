@@ -124,6 +124,13 @@ class ExcludedPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: str
 
 
+class DifferenceDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where APIs of one name compute different functions: which, how to convert, and the proving cases."""
+
+    says: str
+    cases: list[str]
+
+
 class RelationsDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Relations that the op keeps between calls, and the cases that they are checked on.
 
@@ -142,7 +149,12 @@ class RelationsDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole op file."""
+    """A whole op file.
+
+    `branches` are those that the reference marks, `exempt` the regimes that the op cannot be in, each with
+    why; `survivors` the planted faults that no case can catch, with why; `differences` what a person who
+    ports a model has to know.
+    """
 
     op: str
     family: str
@@ -156,3 +168,5 @@ class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exempt: dict[str, str] = {}
     excluded_pairs: list[ExcludedPair] = []
     relations: RelationsDecl | None = None
+    survivors: dict[str, str] = {}
+    differences: list[DifferenceDecl] = []

@@ -125,6 +125,12 @@ def check_claims(document: YamlFile, op: "Operator") -> None:
             _check_patterns(document, op, claim.cases, (*path, "cases"))
 
 
+def check_differences(document: YamlFile, op: "Operator") -> None:
+    """Check that each difference between APIs is proven by cases that exist."""
+    for index, difference in enumerate(op.decl.differences):
+        _check_patterns(document, op, difference.cases, ("differences", index, "cases"))
+
+
 def _ways(claim: ClaimDecl) -> list[str]:
     given = [way for way in _WAYS if getattr(claim, way) is not None]
     return given + [way for way in ("refused", "accepted") if getattr(claim, way)]

@@ -2,6 +2,7 @@
 
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from conformance.load import load_operator
 from conformance.opfile import ExcludedPair
 from conformance.pairs import missing, points
 
-MATRIX = {
+MATRIX: dict[str, list[Any]] = {
     "dtype": ["float32", "float64"],
     "p": [1, 2],
     "margin": [0.0, 0.5, 1.0],

@@ -40,7 +40,7 @@ def test_the_readme_case_loads_where_it_says() -> None:
     """The case of `Add a case`, appended to the operator's file, expands to eight cases."""
     (block,) = _blocks("yaml", "Add a case")
     path = ROOT / "cases" / "loss" / "multi_margin_loss.yaml"
-    text = path.read_text().replace("cases:\n  # --", f"cases:\n{block}  # --", 1)
+    text = path.read_text().replace("\ncases:\n", f"\ncases:\n{block}", 1)
     names = [case.id for case in load_operator(path, text).cases if case.name == "two-rows"]
     assert len(names) == 8
     assert "multi_margin_loss/two-rows[float32,p=1,none]" in names
@@ -51,7 +51,7 @@ def test_the_readme_operator_conforms(tmp_path: Path) -> None:
     (pair,) = _blocks("python", "Add an operator")
     (cases,) = _blocks("yaml", "Add an operator")
     (tmp_path / "cases").mkdir()
-    (tmp_path / "cases" / "log_sigmoid.yaml").write_text(cases)
+    (tmp_path / "cases" / "softsign.yaml").write_text(cases)
     program = tmp_path / "operator.py"
     program.write_text(_PRELUDE + pair + _DRIVER)
     command = [sys.executable, "-P", str(program), str(tmp_path / "cases"), str(tmp_path / "out")]

@@ -77,6 +77,7 @@ def _overview(facts: Facts, suite: list[Operator]) -> dict[str, Any]:
     return {
         "facts": facts,
         "tables": matrix(facts, {op.name: op.summary for op in suite}),
+        "differences": {op.name: op.decl.differences for op in suite if op.decl.differences},
         "claims": claims_by_api(facts.claims),
         "verdicts": VERDICTS,
         "observations": observations(facts),

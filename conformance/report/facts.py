@@ -35,6 +35,8 @@ GLYPHS = {
 WORDS = {"notrun": "not run", "harness": "harness fault", "ok": "as expected"}
 
 KINDS = {
+    "relation": "broken relation",
+    "documentation": "document and code differ",
     "value": "wrong value",
     "dtype": "wrong dtype",
     "shape": "wrong shape",
