@@ -28,7 +28,7 @@ def conditions(op: Operator, trials: list[Trial]) -> dict[str, Condition]:
         if decl.optional:
             found[f"without {name}"] = _without(name)
     for name in op.decl.params:
-        found |= _param_conditions(op, name, trials)
+        found |= param_conditions(op, name, trials)
     return found
 
 
@@ -68,7 +68,8 @@ RANGES: dict[str, Callable[[float], bool]] = {
 }
 
 
-def _param_conditions(op: Operator, name: str, trials: list[Trial]) -> dict[str, Condition]:
+def param_conditions(op: Operator, name: str, trials: list[Trial]) -> dict[str, Condition]:
+    """Return the conditions on the value of a parameter."""
     if not isinstance(op.decl.params[name].default, float):
         return {f"for {name} {value}": _of_value(name, value) for value in values_of(name, trials)}
     found = {f"where {name} is {what}": _in_range(name, test) for what, test in RANGES.items()}

@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.alterations import alterations
 from conformance.arrays import NDArray, largest_finite
-from conformance.conditions import Condition, conditions, contents, has_signed_zero
+from conformance.conditions import Condition, conditions, contents, has_signed_zero, param_conditions
 from conformance.load import Operator
 from conformance.probes import Probes
 from conformance.trial import Alter, Call, Trial, raised
@@ -54,6 +54,11 @@ def plant(op: Operator, trials: list[Trial], outside: list[Call]) -> Iterator[Fa
     undefined = dict.fromkeys(when, "")
     for name in fixed:
         undefined |= {n: _undefined(c, trials, outside) for n, c in contents(op, name).items()}
+    for name in op.decl.params:
+        undefined |= {
+            n: _undefined(c, trials, outside) for n, c in param_conditions(op, name, trials).items()
+        }
+        undefined[f"{name} without its sign"] = undefined.get(f"where {name} is negative", "")
     instead = alterations(op, trials, probes)
     for quantity in ("output", *(f"grad.{name}" for name in op.definition.differentiable)):
         yield from _spoiling(op, quantity, probes)
@@ -62,7 +67,8 @@ def plant(op: Operator, trials: list[Trial], outside: list[Call]) -> Iterator[Fa
             yield Fault(f"{quantity}: wrong {name}", _transformed(quantity, spoiled, condition), impossible)
         for name, alteration in instead.items():
             reply = _altered(quantity, name, alteration.evaluate)
-            yield Fault(f"{quantity}: {name}", reply, alteration.impossible(quantity))
+            impossible = undefined.get(name, "") or alteration.impossible(quantity)
+            yield Fault(f"{quantity}: {name}", reply, impossible)
     for name, condition in when.items():
         yield Fault(f"raises {name}", _instead("output", raised("call"), condition), undefined[name])
     for name in op.decl.tensors:
