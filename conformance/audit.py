@@ -111,14 +111,18 @@ def _audit(op: Operator, most_elements: int) -> Score:
     for api, claim in _promises(op):
         _break(op, api, claim, tally)
     caught = tally.planted - len(tally.survivors)
-    reasons = op.decl.survivors
+    reasons, equivalent = op.decl.survivors, op.decl.equivalent
+    alike = [survivor.fault for survivor in tally.survivors if survivor.fault in equivalent]
     survivors = tuple(
         msgspec.structs.replace(survivor, accepted=reasons.get(survivor.fault, ""))
         for survivor in tally.survivors
+        if survivor.fault not in equivalent
     )
-    stale = tuple(sorted(set(reasons) - {survivor.fault for survivor in survivors}))
-    impossible = tuple(tally.impossible)
-    return Score(op.name, tally.planted, caught, survivors, impossible, len(trials), left_out, stale)
+    stale = {*reasons, *equivalent} - {survivor.fault for survivor in survivors} - {*alike}
+    impossible = (*tally.impossible, *((fault, equivalent[fault]) for fault in alike))
+    planted = tally.planted - len(alike)
+    names = tuple(sorted(stale))
+    return Score(op.name, planted, caught, survivors, impossible, len(trials), left_out, names)
 
 
 @dataclass

@@ -59,6 +59,7 @@ def plant(op: Operator, trials: list[Trial], outside: list[Call]) -> Iterator[Fa
             n: _undefined(c, trials, outside) for n, c in param_conditions(op, name, trials).items()
         }
         undefined[f"{name} without its sign"] = undefined.get(f"where {name} is negative", "")
+    undefined |= {f"for {dtype}": "every API's document excludes it" for dtype in _unclaimed(op, trials)}
     instead = alterations(op, trials, probes)
     for quantity in ("output", *(f"grad.{name}" for name in op.definition.differentiable)):
         yield from _spoiling(op, quantity, probes)
@@ -83,6 +84,8 @@ def _spoiling(op: Operator, quantity: str, probes: Probes) -> Iterator[Fault]:
             impossible = probes.never(quantity, "NaN", np.isnan)
         elif name.startswith("∞ becomes"):
             impossible = probes.never(quantity, "infinite", np.isinf)
+        elif name in OF_AXES:
+            impossible = probes.single(quantity)
         yield Fault(f"{quantity}: {name}", _transformed(quantity, transform), impossible)
     if quantity == "output":
         signed = any(case.signed_zero for case in op.cases)
@@ -92,6 +95,11 @@ def _spoiling(op: Operator, quantity: str, probes: Probes) -> Iterator[Fault]:
     else:
         yield Fault(f"{quantity}: missing", _instead(quantity, None))
         yield Fault(f"{quantity}: raises", _instead(quantity, raised("backward")))
+
+
+def _unclaimed(op: Operator, trials: list[Trial]) -> set[str]:
+    """Return the dtypes that cases ask for and no API claims."""
+    return {case.dtype for case in op.cases} - {trial.case.dtype for trial in trials}
 
 
 def _undefined(condition: Condition, trials: list[Trial], outside: list[Call]) -> str:
@@ -214,3 +222,11 @@ TRANSFORMS: dict[str, Transform] = {
     "axes of one squeezed": np.squeeze,
     "empty": lambda array: array.reshape(-1)[:0],
 }
+
+OF_AXES = (
+    "first row wrong",
+    "last row wrong",
+    "axes of one squeezed",
+    *(n for n in TRANSFORMS if "9th" in n),
+)
+"""Those that need an axis to tell on."""

@@ -152,7 +152,8 @@ class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole op file.
 
     `branches` are those that the reference marks, `exempt` the regimes that the op cannot be in, each with
-    why; `survivors` the planted faults that no case can catch, with why; `differences` what a person who
+    why; `survivors` the planted faults that no case can catch, `equivalent` those that
+    change nothing wrong (every value they can give conforms), both with why; `differences` what a person who
     ports a model has to know.
     """
 
@@ -169,4 +170,5 @@ class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     excluded_pairs: list[ExcludedPair] = []
     relations: RelationsDecl | None = None
     survivors: dict[str, str] = {}
+    equivalent: dict[str, str] = {}
     differences: list[DifferenceDecl] = []

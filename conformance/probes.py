@@ -27,6 +27,7 @@ class Probes:
         self.never = cache(self._never)
         self.continuous = cache(self._continuous)
         self.unclamped = cache(self._unclamped)
+        self.single = cache(self._single)
 
     def _independent_of_tensor(self, quantity: str, name: str) -> str:
         tried = False
@@ -67,6 +68,10 @@ class Probes:
             if _differs(trial, quantity, trial.evaluate(clamp_shift=-np.inf)):
                 return ""
         return f"{quantity} has no clamp"
+
+    def _single(self, quantity: str) -> str:
+        always = all(trial.honest[quantity].ndim == 0 for trial in self._asked(quantity))
+        return f"{quantity} is always a single number" if always else ""
 
     def _asked(self, quantity: str) -> Iterator[Trial]:
         return (trial for trial in self._trials if quantity in trial.honest)
