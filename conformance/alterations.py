@@ -12,7 +12,7 @@ from conformance.adapters.base import memory_of
 from conformance.arrays import NDArray, unit_roundoff
 from conformance.load import Operator
 from conformance.probes import Probes, next_label
-from conformance.trial import LAYOUT_RANK, Alter, Trial, Values, laid_out
+from conformance.trial import LAYOUT_RANK, Alter, Trial, Values, can_tell, laid_out
 from conformance.types import Scalar
 
 # A threshold moved by just over the spacing at one (2u): arguments about 1 large, one rounding away
@@ -31,14 +31,16 @@ class Alteration:
 def alterations(op: Operator, trials: list[Trial], probes: Probes) -> dict[str, Alteration]:
     """Return what this op can be computed from instead, by name."""
     found: dict[str, Alteration] = {}
-    for name in op.decl.params:
+    for name, param in op.decl.params.items():
         for how, evaluate in _params(op, name, trials).items():
-            found[how] = Alteration(evaluate, partial(probes.independent_of_param, name=name))
+            about_default = "default" in how.removeprefix(name)
+            impossible = partial(probes.independent_of_param, name=name)
+            found[how] = Alteration(evaluate, _required if param.required and about_default else impossible)
     for name, decl in op.decl.tensors.items():
         for how, evaluate in _tensors(op, name, trials).items():
             found[how] = Alteration(evaluate, partial(probes.independent_of_tensor, name=name))
         if decl.optional:
-            found[f"{name} ignored"] = Alteration(_without(name), partial(_absent, name))
+            found[f"{name} ignored"] = Alteration(_without(name), partial(_absent, probes, name))
     for name in op.definition.variants:
         found[f"the variant {name}"] = Alteration(_variant(name), _formula_only)
     found["the cotangent ignored"] = Alteration(_unit_cotangent, _backward_only)
@@ -48,8 +50,14 @@ def alterations(op: Operator, trials: list[Trial], probes: Probes) -> dict[str, 
     return found
 
 
-def _absent(name: str, quantity: str) -> str:
-    return "no gradient by what is absent" if quantity == f"grad.{name}" else ""
+def _required(_: str) -> str:
+    return "no API has a default for it"
+
+
+def _absent(probes: Probes, name: str, quantity: str) -> str:
+    if quantity == f"grad.{name}":
+        return "no gradient by what is absent"
+    return probes.independent_of_tensor(quantity, name)
 
 
 def _formula_only(quantity: str) -> str:
@@ -144,8 +152,8 @@ def _tensors(op: Operator, name: str, trials: list[Trial]) -> dict[str, Alter]:
         found[f"{name} off by one place"] = _tensor(name, lambda tensor: np.roll(tensor, 1))
     if decl.kind == "label":
         found[f"{name} off by one"] = _tensor(name, next_label)
-    for layout, rank in LAYOUT_RANK.items():
-        if any(t.case.tensors[name].ndim >= rank for t in trials if name in t.case.tensors):
+    for layout in LAYOUT_RANK:
+        if any(can_tell(t.case.tensors[name], layout) for t in trials if name in t.case.tensors):
             found[f"{layout} {name} read as if contiguous"] = _misread(name, layout)
     return found
 

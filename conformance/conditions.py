@@ -9,7 +9,7 @@ import numpy as np
 from conformance.alterations import values_of
 from conformance.arrays import FLOATING, NDArray
 from conformance.load import Operator
-from conformance.trial import LAYOUT_RANK, Call, Trial, laid_out
+from conformance.trial import LAYOUT_RANK, Call, Trial, can_tell, laid_out
 from conformance.types import Scalar
 
 Condition = Callable[[Call], bool]
@@ -34,9 +34,9 @@ def conditions(op: Operator, trials: list[Trial]) -> dict[str, Condition]:
 
 def _tensor_conditions(op: Operator, name: str, trials: list[Trial]) -> dict[str, Condition]:
     found: dict[str, Condition] = {}
-    ranks = [trial.case.tensors[name].ndim for trial in trials if name in trial.case.tensors]
-    for layout, rank in LAYOUT_RANK.items():
-        if max(ranks, default=0) >= rank:
+    given = [trial.case.tensors[name] for trial in trials if name in trial.case.tensors]
+    for layout in LAYOUT_RANK:
+        if any(can_tell(tensor, layout) for tensor in given):
             found[f"for {layout} {name}"] = partial(laid_out, name=name, layout=layout)
     if op.decl.tensors[name].kind == "label":
         for dtype in ("int32", "int64"):

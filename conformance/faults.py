@@ -13,7 +13,7 @@ import numpy as np
 from conformance.alterations import alterations
 from conformance.arrays import NDArray, largest_finite
 from conformance.conditions import Condition, conditions, contents, has_signed_zero, param_conditions
-from conformance.load import Operator
+from conformance.load import Case, Operator
 from conformance.probes import Probes
 from conformance.trial import Alter, Call, Trial, raised
 from conformance.types import Raised, Reply
@@ -59,7 +59,7 @@ def plant(op: Operator, trials: list[Trial], outside: list[Call]) -> Iterator[Fa
             n: _undefined(c, trials, outside) for n, c in param_conditions(op, name, trials).items()
         }
         undefined[f"{name} without its sign"] = undefined.get(f"where {name} is negative", "")
-    undefined |= {f"for {dtype}": "every API's document excludes it" for dtype in _unclaimed(op, trials)}
+    undefined |= dict.fromkeys(_unclaimed(op, trials), "every API's document excludes it")
     instead = alterations(op, trials, probes)
     for quantity in ("output", *(f"grad.{name}" for name in op.definition.differentiable)):
         yield from _spoiling(op, quantity, probes)
@@ -85,7 +85,7 @@ def _spoiling(op: Operator, quantity: str, probes: Probes) -> Iterator[Fault]:
         elif name.startswith("∞ becomes"):
             impossible = probes.never(quantity, "infinite", np.isinf)
         elif name in OF_AXES:
-            impossible = probes.single(quantity)
+            impossible = probes.single(quantity) or ("column" in name and probes.narrow(quantity)) or ""
         yield Fault(f"{quantity}: {name}", _transformed(quantity, transform), impossible)
     if quantity == "output":
         signed = any(case.signed_zero for case in op.cases)
@@ -98,8 +98,14 @@ def _spoiling(op: Operator, quantity: str, probes: Probes) -> Iterator[Fault]:
 
 
 def _unclaimed(op: Operator, trials: list[Trial]) -> set[str]:
-    """Return the dtypes that cases ask for and no API claims."""
-    return {case.dtype for case in op.cases} - {trial.case.dtype for trial in trials}
+    """Return the conditions on dtypes, also of labels, that cases are in but none that an API claims."""
+    claimed = {condition for trial in trials for condition in _dtypes(trial.case)}
+    return {condition for case in op.cases for condition in _dtypes(case)} - claimed
+
+
+def _dtypes(case: Case) -> set[str]:
+    labels = {f"for {case.dtypes[n]} {n}" for n in case.specs if case.op.decl.tensors[n].kind == "label"}
+    return {f"for {case.dtype}", *labels}
 
 
 def _undefined(condition: Condition, trials: list[Trial], outside: list[Call]) -> str:

@@ -24,12 +24,13 @@ class ParamDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A parameter, the default that the definition gives it, and the values that stand for all others.
 
     Each of `values` has to be combined by some case with every value of every other parameter, with each
-    dtype, and with and without each optional tensor.
+    dtype, and with and without each optional tensor. `required`: no API has a default of its own.
     """
 
     default: Scalar
     about: str = ""
     values: list[Scalar] = []
+    required: bool = False
 
 
 class UnsupportedDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,6 +28,7 @@ class Probes:
         self.continuous = cache(self._continuous)
         self.unclamped = cache(self._unclamped)
         self.single = cache(self._single)
+        self.narrow = cache(self._narrow)
 
     def _independent_of_tensor(self, quantity: str, name: str) -> str:
         tried = False
@@ -72,6 +73,11 @@ class Probes:
     def _single(self, quantity: str) -> str:
         always = all(trial.honest[quantity].ndim == 0 for trial in self._asked(quantity))
         return f"{quantity} is always a single number" if always else ""
+
+    def _narrow(self, quantity: str) -> str:
+        shapes = [trial.honest[quantity].shape for trial in self._asked(quantity)]
+        columns = max((shape[1] for shape in shapes if len(shape) > 1), default=0)
+        return f"{quantity} never has two columns" if columns < 2 else ""
 
     def _asked(self, quantity: str) -> Iterator[Trial]:
         return (trial for trial in self._trials if quantity in trial.honest)

@@ -39,8 +39,11 @@ def place(module, tensors):
         owner = module
         for parent in parents:
             owner = owner[int(parent)] if parent.isdigit() else getattr(owner, parent)
-        delattr(owner, name)
-        object.__setattr__(owner, name, tensor)
+        if name.isdigit():
+            owner[int(name)] = tensor
+        else:
+            delattr(owner, name)
+            object.__setattr__(owner, name, tensor)
     return module
 '''
 

@@ -118,6 +118,10 @@ def raised(phase: Phase) -> Raised:
 def laid_out(call: Call, name: str, layout: str) -> bool:
     """Whether a tensor is really laid out so: it is given, and of a size and rank where that differs."""
     tensor = call.case.tensors.get(name)
-    if tensor is None or tensor.size < 2 or tensor.ndim < LAYOUT_RANK[layout]:
-        return False
-    return call.case.layouts[name] == layout
+    return tensor is not None and can_tell(tensor, layout) and call.case.layouts[name] == layout
+
+
+def can_tell(tensor: NDArray, layout: str) -> bool:
+    """Whether a layout puts the elements of such a tensor in other places of memory."""
+    axes = tensor.shape if layout != "transposed" else [n for n in tensor.shape if n > 1]
+    return tensor.size > 1 and len(axes) >= LAYOUT_RANK[layout]

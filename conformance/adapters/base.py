@@ -253,6 +253,9 @@ def place(module: Any, path: str, tensor: Any) -> None:
     *parents, name = path.split(".")
     for parent in parents:
         module = module[int(parent)] if parent.isdigit() else getattr(module, parent)
+    if name.isdigit():  # a list of parameters
+        module[int(name)] = tensor
+        return
     delattr(module, name)
     object.__setattr__(module, name, tensor)
 

@@ -23,6 +23,7 @@ class MindSporeAdapter(Adapter):
         "mindspore.ops",
         "mindspore.nn",
         "mindspore.mint",
+        "mindspore.mint.special",
         "mindspore.mint.nn",
         "mindspore.mint.nn.functional",
     )
