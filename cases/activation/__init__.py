@@ -1,0 +1,1 @@
+"""The cases: one YAML file per operator. Data only; nothing here is executed."""
