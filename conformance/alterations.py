@@ -97,7 +97,7 @@ def _params(op: Operator, name: str, trials: list[Trial]) -> dict[str, Alter]:
 CHANGES: dict[str, Callable[[Any], Scalar]] = {
     "scaled by 1.001": lambda value: value * 1.001,
     "one too large": lambda value: value + 1,
-    "cut to a whole number": lambda value: float(int(value)),
+    "cut to a whole number": lambda value: float(np.trunc(value)),
     "without its sign": abs,
 }
 

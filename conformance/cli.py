@@ -220,6 +220,19 @@ def report_command(
     print(write_report(results, out, load_suite(cases), load_ledger(ledger)))
 
 
+@app.command("documents")
+def documents_command(
+    update: Annotated[bool, typer.Option("--update", help="Record what is installed as read.")] = False,
+) -> None:
+    """Say which documents that claims speak of are no longer those that were read."""
+    from conformance.documents import compare, main_update  # noqa: PLC0415 - only here
+
+    changed = main_update() if update else compare()
+    for said in (each for found in changed.values() for each in found):
+        print(said)
+    raise typer.Exit(Exit.OK if update or not any(changed.values()) else Exit.UNEXPECTED)
+
+
 @app.command("findings")
 def findings_command(
     results: Annotated[Path, typer.Argument(help="A run.jsonl.")] = DEFAULT_OUT / "run.jsonl",

@@ -44,14 +44,15 @@ def plant(op: Operator, trials: list[Trial], outside: list[Call]) -> Iterator[Fa
     Args:
         op: the op.
         trials: its cases that have an answer.
-        outside: its cases that no definition covers.
+        outside: its cases that no definition covers, or that every API's document excludes.
 
     """
     probes = Probes(trials)
     when = conditions(op, trials)
     # What an input holds that has no derivative (a label of ±1) can be outside the definition.
     fixed = [name for name in op.decl.tensors if name not in op.definition.differentiable]
-    undefined = dict.fromkeys(when, "")
+    excluded = [call for call in outside if call.case.domain != "undefined"]
+    undefined = {name: _undefined(condition, trials, excluded) for name, condition in when.items()}
     for name in fixed:
         undefined |= {n: _undefined(c, trials, outside) for n, c in contents(op, name).items()}
     for name in op.decl.params:
@@ -112,7 +113,7 @@ def _undefined(condition: Condition, trials: list[Trial], outside: list[Call]) -
     """Whether the cases themselves say that a condition is outside the definition, and never inside."""
     if any(map(condition, trials)) or not any(map(condition, outside)):
         return ""
-    return "its cases are declared undefined"
+    return "its cases are declared undefined, or excluded by every document"
 
 
 def _no_elements(op: Operator, quantity: str, condition: str) -> str:

@@ -220,8 +220,10 @@ def _moved(wide: _Inputs, dtype: str, value: NDArray | None) -> Iterator[_Inputs
                     sign = np.sign(slopes.get(name, np.ones_like(tensor)) * tensor) * draw
                 if draw == 0.0 or name not in slopes:
                     sign = rng.integers(0, 2, tensor.shape) * 2.0 - 1.0
+                # A float64 oracle of a float64 case cannot move by half a spacing.
+                by = max(tensor.dtype.type(u), np.finfo(tensor.dtype).eps)
                 with np.errstate(all="ignore"):
-                    tensors[name] = tensor * (1 + np.where(np.isnan(sign), 0, sign) * tensor.dtype.type(u))
+                    tensors[name] = tensor * (1 + np.where(np.isnan(sign), 0, sign) * by)
         params: dict[str, Scalar] = {}
         for name, number in wide.params.items():
             inexact = isinstance(number, float) and float(numpy_dtype(dtype).type(number)) != number

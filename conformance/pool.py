@@ -91,6 +91,7 @@ class _Worker:
     """One backend's process and what it still owes us."""
 
     spec: BackendSpec
+    key: str
     events: "queue.Queue[tuple[str, int, Any]]"
     scratch: Path
     generation: int = 0
@@ -107,8 +108,7 @@ class _Worker:
         self.generation += 1
         self.environment = None
         self.waiting_since = time.monotonic()
-        module, _, name = self.spec.adapter.partition(":")
-        environ = getattr(__import__(module, fromlist=[name]), name).environ
+        environ = _adapter_class(self.spec).environ
         variables = "".join(f"//env:{key}={value}" for key, value in environ.items())
         self.group = execnet.Group()
         self.gateway = self.group.makegateway(
@@ -116,8 +116,8 @@ class _Worker:
         )
         self.channel = self.gateway.remote_exec(worker.BOOTSTRAP)
         self.channel.send((self.spec.adapter, str(self.log), [*self.spec.paths, str(self.own)]))
-        name, generation, events = self.spec.name, self.generation, self.events
-        self.channel.setcallback(lambda item: events.put((name, generation, item)), endmarker=None)
+        key, generation, events = self.key, self.generation, self.events
+        self.channel.setcallback(lambda item: events.put((key, generation, item)), endmarker=None)
 
     @property
     def own(self) -> Path:
@@ -177,6 +177,11 @@ class _Worker:
         return "\n".join([_tail(said, STDERR_LINES), fatal + dump.partition("\n")[0], *frames]).strip()
 
 
+def _adapter_class(spec: BackendSpec) -> Any:
+    module, _, name = spec.adapter.partition(":")
+    return getattr(__import__(module, fromlist=[name]), name)
+
+
 def _tail(text: str, lines: int) -> str:
     return "\n".join(text.strip().splitlines()[-lines:])
 
@@ -189,10 +194,15 @@ class Pool:
         self._events: queue.Queue[tuple[str, int, Any]] = queue.Queue()
         self._scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
         self._workers: dict[str, _Worker] = {}
+        self._lanes: dict[str, list[_Worker]] = {}
         for spec in specs:
-            folder = self._scratch / spec.name
-            folder.mkdir()
-            self._workers[spec.name] = _Worker(spec, self._events, folder)
+            self._lanes[spec.name] = []
+            for lane in range(_adapter_class(spec).lanes):
+                key = f"{spec.name}-{lane}"
+                folder = self._scratch / key
+                folder.mkdir()
+                self._workers[key] = _Worker(spec, key, self._events, folder)
+                self._lanes[spec.name].append(self._workers[key])
 
     def __enter__(self) -> Self:
         for each in self._workers.values():
@@ -212,18 +222,21 @@ class Pool:
         while any(w.environment is None and not w.lost for w in self._workers.values()):
             for _ in self._step(0.2):
                 raise HarnessError("an answer before the first question")
-        return {
-            name: w.environment if w.environment is not None else Lost(w.lost)
-            for name, w in self._workers.items()
-        }
+        found: dict[str, Environment | Lost] = {}
+        for name, workers in self._lanes.items():
+            environment = workers[0].environment
+            lost = self.lost(name)
+            found[name] = environment if environment is not None and not lost else Lost(lost)
+        return found
 
     def lost(self, backend: str) -> str:
         """Why a backend is gone, or the empty string."""
-        return self._workers[backend].lost
+        return next((each.lost for each in self._lanes[backend] if each.lost), "")
 
-    def submit(self, backend: str, request: Request) -> None:
-        """Queue a request for a backend that is not lost."""
-        self._workers[backend].send(request)
+    def submit(self, backend: str, request: Request, lane: int = 0) -> None:
+        """Queue a request for a backend that is not lost; what is in one lane is done in order."""
+        workers = self._lanes[backend]
+        workers[lane % len(workers)].send(request)
 
     def answers(self, *, until_idle: bool = False) -> Iterator[tuple[str, int, Answer | Lost]]:
         """Yield (backend, request id, answer); return when every backend has room (or owes nothing)."""
@@ -236,11 +249,11 @@ class Pool:
 
     def _step(self, wait: float) -> Iterator[tuple[str, int, Answer | Lost]]:
         try:
-            backend, generation, item = self._events.get(timeout=wait) if wait else self._events.get_nowait()
+            key, generation, item = self._events.get(timeout=wait) if wait else self._events.get_nowait()
         except queue.Empty:
             yield from self._check_clocks()
             return
-        each = self._workers[backend]
+        each = self._workers[key]
         if generation == each.generation:
             yield from self._handle(each, item)
         if not wait:

@@ -33,6 +33,8 @@ class Adapter(ABC):
     """Only APIs inside these modules may be called, whatever a case file says."""
     entries: ClassVar[tuple[str, ...]] = ()
     """And these functions, whose modules hold much else."""
+    lanes: ClassVar[int] = 1
+    """How many workers share its cases: more where one call takes so long that the others would wait."""
     environ: ClassVar[dict[str, str]] = {}
     """Environment variables of the worker; they must be set before the framework is imported."""
 

@@ -27,6 +27,7 @@ class MindSporeAdapter(Adapter):
         "mindspore.mint.nn",
         "mindspore.mint.nn.functional",
     )
+    lanes = 2
     # MindSpore reads GLOG_v as a level: 3 is errors only.
     environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "3"}  # noqa: RUF012 - read only
 
