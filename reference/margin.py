@@ -9,7 +9,6 @@ from conformance.definition import reference
 from .shared import at_target, batched, one_hot, reduced, reduced_vjp
 
 
-
 @reference(differentiable=("input", "weight"))
 def multi_margin_loss(
     input: NDArray,

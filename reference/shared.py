@@ -36,6 +36,6 @@ def one_hot(target: NDArray, classes: int) -> NDArray:
     return np.asarray(target[:, np.newaxis] == np.arange(classes))
 
 
-def at_target(input: NDArray, target: NDArray) -> NDArray:  # noqa: A002 - the field's name
+def at_target(input: NDArray, target: NDArray) -> NDArray:
     """Pick input[n, target[n]] as [N, 1]."""
     return np.take_along_axis(input, target[:, np.newaxis].astype(np.int64), axis=1)

@@ -83,7 +83,7 @@ def log_of_sum(split: Split) -> NDArray:
 def log_softmax_rows(rows: NDArray) -> NDArray:
     """Return x − log Σ e^x along the last axis."""
     split = split_off_largest(rows)
-    return np.asarray((rows - split.shift[..., np.newaxis]) - log_of_sum(split)[..., np.newaxis])
+    return add(rows, -split.shift[..., np.newaxis], -log_of_sum(split)[..., np.newaxis])
 
 
 def softmax_rows(rows: NDArray) -> NDArray:

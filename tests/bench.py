@@ -19,7 +19,7 @@ from conformance.adapters import BACKENDS
 from conformance.adapters.base import Adapter
 from conformance.judge import declared_unsupported
 from conformance.ledger import load_ledger
-from conformance.load import Api, Case, Operator, load_suite
+from conformance.load import Api, Case, Operator, inexpressible, load_suite
 from conformance.pool import Pool, backend_spec
 from conformance.run import Selection, expectation, request_for, run
 from conformance.stream import read_stream
@@ -128,7 +128,7 @@ def _calls(suite: list[Operator], backend: str) -> list[tuple[Case, Api, Request
     for op in suite:
         for case in op.cases:
             for api in op.apis:
-                if api.backend == backend:
+                if api.backend == backend and not inexpressible(case, api):
                     expected = None if declared_unsupported(case, api) else expectation(case, api)
                     calls.append((case, api, request_for(case, api, len(calls), expected)))
     return calls

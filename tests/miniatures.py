@@ -21,6 +21,7 @@ from conformance.arithmetic import Arithmetic, arithmetic
 from conformance.arrays import NDArray, from_wire, to_wire
 from conformance.definition import definitions
 from conformance.oracle import Exact, exact_output, is_floating
+from conformance.second import exact_second
 from conformance.types import Array, Binding, Environment, Reply, Request, Scalar
 
 Arrays = dict[str, NDArray]
@@ -75,6 +76,17 @@ class Honest(Adapter):
         del call, output, tensors
         gradients = self.gradients(self._saved, self._params, from_wire(ct))
         return [None if gradients[name] is None else Box(np.asarray(gradients[name])) for name in wanted]
+
+    def pull_back_twice(
+        self, call: Callable[[Tensors], Any], tensors: Tensors, name: str, ct: Array, direction: Array
+    ) -> Any | None:
+        """Differentiate the VJP along the direction."""
+        call(tensors)
+        arrays, kind = self._saved, self._saved[name].dtype
+        params: dict[str, Any] = self._params
+        v, along = from_wire(ct), from_wire(direction)
+        exact = exact_second(self.definition, arrays, params, kind.name, v, name, along)
+        return Box(exact.low.astype(kind))
 
     def output(self, arrays: Arrays, params: Params) -> NDArray:
         """Return the loss; most miniatures are wrong here."""

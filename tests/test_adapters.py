@@ -34,6 +34,7 @@ NAMES = {
     "mindspore": {"input": "inputs", "target": "targets"},
 }
 ALL = tuple(BACKENDS)
+LAYOUTS: tuple[Layout, ...] = ("contiguous", "transposed", "strided", "sliced", "expanded")
 PROBES: dict[str, tuple[Callable[[Adapter], None], tuple[str, ...]]] = {}
 
 
@@ -63,10 +64,10 @@ def hinge(
     return adapter.execute(Request(7, binding, tensors, {"reduction": "none"}, wanted, ct))
 
 
-def values(got: Any) -> list[float]:
+def values(got: Any) -> list[Any]:
     """Read a reply's array."""
     assert isinstance(got, Array), got
-    read: list[float] = from_wire(got).astype(float).tolist()
+    read: list[Any] = from_wire(got).astype(float).tolist()
     return read
 
 
@@ -112,15 +113,46 @@ def shapes_survive(adapter: Adapter) -> None:
 
 @probe()
 def layouts_are_real_and_hold_the_same_numbers(adapter: Adapter) -> None:
-    """Transposed and strided tensors read back equal and are not contiguous in the framework."""
-    layouts: tuple[Layout, ...] = ("contiguous", "transposed", "strided")
+    """Views read back equal, and only a slice of whole rows is contiguous in the framework."""
     for dtype in (*FLOATING, "int32", "int64"):
-        for layout in layouts:
-            sent = arr(np.arange(6).reshape(2, 3), dtype, layout)
+        for layout in LAYOUTS:
+            sent = arr([[1, 2, 3], [1, 2, 3]], dtype, layout)
             tensor = adapter.tensor(sent, grad=False)
             assert adapter.read(tensor).data == sent.data, (dtype, layout)
+            copied = layout == "expanded" and adapter.name == "paddle"  # its `expand` makes a new tensor
+            whole = layout in ("contiguous", "sliced") or copied
             if hasattr(tensor, "is_contiguous"):
-                assert tensor.is_contiguous() == (layout == "contiguous"), (dtype, layout)
+                assert tensor.is_contiguous() == whole, (dtype, layout)
+
+
+@probe("torch")
+def a_slice_and_a_repeated_row_lie_in_memory_as_they_say(adapter: Adapter) -> None:
+    """A sliced tensor starts behind the start of its memory; the rows of an expanded one are one row."""
+    for dtype in ("float32", "bfloat16", "int64"):
+        sliced, expanded = (
+            adapter.tensor(arr([[1, 2, 3], [1, 2, 3]], dtype, layout), grad=False) for layout in LAYOUTS[3:]
+        )
+        assert sliced.storage_offset() == 3
+        assert expanded.stride() == (0, 1)
+
+
+@probe()
+def layouts_of_what_has_too_few_axes_are_plain(adapter: Adapter) -> None:
+    """A scalar has no stride to speak of, and no elements are nowhere in memory."""
+    for layout in LAYOUTS:
+        for shape in ((), (0,), (0, 3), (1,)):
+            sent = arr(np.ones(shape), "float32", layout)
+            back = adapter.read(adapter.tensor(sent, grad=False))
+            assert (back.shape, back.data) == (shape, sent.data), (layout, shape)
+
+
+@probe()
+def a_view_is_differentiated_as_a_tensor_of_its_own(adapter: Adapter) -> None:
+    """The gradient by a view has the view's shape: not its memory's, and not that of its one row."""
+    x, y = [[0.25, 3.0], [0.25, 3.0]], [[1.0, -1.0], [1.0, 1.0]]
+    for layout in LAYOUTS:
+        reply = hinge(adapter, "input", x=x, y=y, tensors={"input": arr(x, layout=layout), "target": arr(y)})
+        assert values(reply.gradients["input"]) == [[2.0, 0.0], [2.0, 2.0]], layout
 
 
 @probe()
@@ -129,8 +161,8 @@ def a_computation_sees_the_numbers_and_not_the_memory(adapter: Adapter) -> None:
     x, y = np.arange(6.0).reshape(2, 3) / 4, np.where(np.arange(6).reshape(2, 3) % 2, 1.0, -1.0)
     results = [
         hinge(adapter, "input", x=x, y=y, tensors={"input": arr(x, layout=one), "target": arr(y, layout=two)})
-        for one in ("contiguous", "transposed", "strided")
-        for two in ("contiguous", "transposed", "strided")
+        for one in ("contiguous", "transposed", "strided", "sliced")
+        for two in ("contiguous", "transposed", "strided", "sliced")
     ]
     assert len({(values(r.output).__repr__(), values(r.gradients["input"]).__repr__()) for r in results}) == 1
 
@@ -229,6 +261,111 @@ def a_refusal_by_one_input_does_not_lose_the_others(adapter: Adapter) -> None:
     refused = reply.gradients["weight"]
     assert isinstance(refused, Raised)
     assert refused.category == "runtime"
+
+
+@probe()
+def a_gradient_is_differentiated_once_more(adapter: Adapter) -> None:
+    """The third power: 6·x·v·r, in each framework's own way."""
+    x, v, r = [1.0, -2.0, 0.5], [1.0, 0.5, -2.0], [0.5, 1.0, 2.0]
+    tensors = {"a": adapter.tensor(arr(x), grad=True)}
+    pulled = adapter.pull_back_twice(lambda t: t["a"] * t["a"] * t["a"], tensors, "a", arr(v), arr(r))
+    assert values(adapter.read(pulled)) == [3.0, -6.0, -12.0]
+
+
+@probe()
+def what_is_linear_has_no_second_derivative_or_zeros(adapter: Adapter) -> None:
+    """None where the framework knows that there is none, else zeros; never an exception."""
+    tensors = {"a": adapter.tensor(arr([1.0, 2.0]), grad=True)}
+    pulled = adapter.pull_back_twice(lambda t: t["a"] * 3.0, tensors, "a", arr([1.0, 1.0]), arr([1.0, 1.0]))
+    assert pulled is None or values(adapter.read(pulled)) == [0.0, 0.0]
+
+
+@probe()
+def second_derivatives_come_with_the_answer(adapter: Adapter) -> None:
+    """Of a request that gives directions; a hinge has zeros, or none."""
+    binding = Binding(HINGE[adapter.name], {**NAMES[adapter.name], "reduction": "reduction"})
+    tensors = {"input": arr([0.25, 3.0]), "target": arr([-1, 1])}
+    along = {"input": arr([1.0, 1.0])}
+    request = Request(1, binding, tensors, {"reduction": "none"}, ("input",), arr([1.0, 1.0]), along)
+    second = adapter.execute(request).second["input"]
+    assert second is None or isinstance(second, Raised) or not any(values(second))
+
+
+# -- the forms of a call ------------------------------------------------------------------------------------
+
+
+class Noted:
+    """Stands for an API: keeps what it is called with."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.weight = "its own"
+        self.tail = [[self.__class__.__new__(self.__class__)]]
+        self.tail[0][0].weight = "its own"
+
+    def __call__(self, *given: Any, **named: Any) -> list[Any]:
+        """Return everything it knows."""
+        return [self, given, named]
+
+
+def noted(adapter: Adapter, binding: Binding, tensors: dict[str, Any], **params: Any) -> Any:
+    """Make a call through `invoke`, of an API that notes it."""
+    api: Any = Noted if binding.init is not None else lambda *given, **named: [None, given, named]
+    adapter._resolved[binding.api] = api
+    return adapter.invoke(binding, tensors, params)
+
+
+@probe()
+def constants_go_where_the_binding_says(adapter: Adapter) -> None:
+    """To a function with its arguments, to a class at its construction."""
+    call = {"x": "input"}
+    _, _, named = noted(adapter, Binding("f", call, fixed={"sparse": True}), {"x": 1})
+    assert named == {"input": 1, "sparse": True}
+    entry, _, named = noted(adapter, Binding("c", call, {"p": "p"}, fixed={"k": 2}), {"x": 1}, p=3)
+    assert (entry.options, named) == ({"p": 3, "k": 2}, {"input": 1})
+
+
+@probe()
+def tensors_are_placed_in_a_module(adapter: Adapter) -> None:
+    """`state` replaces what the module made for itself, along attributes and places."""
+    state = {"w": "weight", "t": "tail.0.0.weight", "absent": "bias"}
+    entry, _, _ = noted(adapter, Binding("c", {"x": "x"}, {}, state=state), {"x": 0, "w": 1, "t": 2})
+    assert (entry.weight, entry.tail[0][0].weight) == (1, 2)
+
+
+@probe()
+def tensors_are_packed_and_turned(adapter: Adapter) -> None:
+    """`lists` packs the rows whose tensors are all given; `transposed` turns a matrix, differentiably."""
+    matrix = adapter.tensor(arr([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), grad=True)
+    lists = {"tails": [["a", "b"], ["c", "d"]]}
+    binding = Binding("f", {"tails": "tails", "m": "m"}, lists=lists, transposed=("m",))
+    _, _, named = noted(adapter, binding, {"a": 1, "b": 2, "c": 3, "m": matrix})
+    assert named["tails"] == [[1, 2]]
+    assert values(adapter.read(named["m"])) == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+    weights = arr([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    tensors = {"m": matrix}
+    turned = adapter.transpose(matrix)
+    (pulled,) = adapter.pull_back(lambda t: adapter.transpose(t["m"]), turned, tensors, ("m",), weights)
+    assert values(adapter.read(pulled)) == [[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]
+
+
+@probe()
+def parameters_name_functions(adapter: Adapter) -> None:
+    """`functions` passes a callable over the framework's own tensors; what is no name stays what it is."""
+    one, two = (adapter.tensor(arr(x), grad=False) for x in ([[1.0, 2.0]], [[3.0, -1.0]]))
+    binding = Binding("f", {"how": "how"}, functions=("how",))
+    for name, wanted in (("l1", 5.0), ("squared", 13.0)):
+        _, _, named = noted(adapter, binding, {}, how=name)
+        assert values(adapter.read(named["how"](one, two))) == [wanted]
+    assert noted(adapter, binding, {}, how=None)[2] == {"how": None}
+
+
+@probe()
+def arguments_go_by_position_up_to_the_last_that_is_given(adapter: Adapter) -> None:
+    """A gap is None, tuples are lists, and one of several outputs is picked."""
+    binding = Binding("f", {"a": "a", "b": "b", "c": "c"}, positional=True, returns=1)
+    assert noted(adapter, binding, {"a": 1}) == (1,)
+    assert noted(adapter, binding, {"b": 2}, c=(1, 2)) == (None, 2, [1, 2])
 
 
 # -- errors -------------------------------------------------------------------------------------------------

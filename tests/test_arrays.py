@@ -1,6 +1,6 @@
 """Dtypes, their spacing, and arrays on the wire: held against NumPy and against the bits."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from conformance.arrays import (
     to_wire,
     unit_roundoff,
 )
-from conformance.types import Array
+from conformance.types import Array, Layout
 
 NUMPY_FLOATS = ("float16", "float32", "float64")
 BITS = {"float16": np.uint16, "bfloat16": np.uint16, "float32": np.uint32, "float64": np.uint64}
@@ -40,7 +40,7 @@ def arrays_of_any_dtype(draw: st.DrawFn) -> NDArray:
     return draw(hnp.arrays(dtype, shape))
 
 
-@given(array=arrays_of_any_dtype(), layout=st.sampled_from(["contiguous", "transposed", "strided"]))
+@given(array=arrays_of_any_dtype(), layout=st.sampled_from(get_args(Layout)))
 def test_wire_round_trip(array: NDArray, layout: Any) -> None:
     """Packing and unpacking keeps dtype, shape and every bit, in every dtype; the layout travels along."""
     wire = to_wire(array, layout)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.arrays import NDArray, numpy_dtype, spacing, to_wire, unit_roundoff
+from conformance.arrays import NDArray, largest_finite, numpy_dtype, spacing, to_wire, unit_roundoff
 from conformance.compare import Check, compare
 from conformance.load import Case, load_suite
-from conformance.oracle import K_GRADIENT, K_OUTPUT, Exact, Expectation
+from conformance.oracle import K_GRADIENT, K_OUTPUT, Exact, Expectation, is_floating
 from conformance.run import expectation, resolved_params
 
 Tensors = dict[str, NDArray]
@@ -167,14 +167,21 @@ OPS: dict[str, Callable[..., Answer]] = {
 }
 
 
+def ordinary(case: Case) -> bool:
+    """Whether a case is small and holds nothing so near the largest number that an order may overflow."""
+    sizes = [abs(t.astype(np.float64)) for t in case.tensors.values() if is_floating(t)]
+    small = max(tensor.size for tensor in case.tensors.values()) < 1e5
+    return small and all(np.all(size <= largest_finite(case.dtype) / 64) for size in sizes)
+
+
 @pytest.fixture(scope="module")
 def answers() -> list[tuple[Case, Expectation]]:
-    """What the oracle says of every shipped case below 1e5 elements whose answer is defined."""
+    """What the oracle says of every case of these ops below 1e5 elements whose answer is defined."""
     found = []
-    for op in load_suite():
+    for op in load_suite(None, OPS):
         for case in op.cases:
-            small = max(tensor.size for tensor in case.tensors.values()) < 1e5
-            expected = expectation(case, op.apis[0]) if small and case.domain == "defined" else None
+            wanted = case.domain == "defined" and ordinary(case)
+            expected = expectation(case, op.apis[0]) if wanted else None
             if expected is not None:
                 found.append((case, expected))
     return found
@@ -199,7 +206,7 @@ def evaluate(run: Program, case: Case, expected: Expectation) -> Iterator[tuple[
 def test_honest_programs_conform(
     name: str, answers: list[tuple[Case, Expectation]], record_property: Callable[[str, object], None]
 ) -> None:
-    """However they add, associate, weight, divide and round: error/bound ≤ 1 on every shipped case."""
+    """However they add, associate, weight, divide and round: error/bound ≤ 1 on every case of these ops."""
     largest: dict[tuple[str, str], tuple[float, str]] = {}
     for case, expected in answers:
         runs = [PROGRAMS[name]] + [replace(PROGRAMS[name], wide=True)] * (case.dtype in HALVES)

@@ -10,7 +10,7 @@ from conformance.arrays import numpy_dtype, to_wire
 from conformance.claims import MOST_EVIDENCE, Claims, Verdict
 from conformance.judge import judge
 from conformance.load import Case, Operator, load_operator
-from conformance.pool import Fault, Lost
+from conformance.pool import Fault, Lost, Unsent
 from conformance.run import expectation, variant
 from conformance.types import Array, Category, Death, Raised, Reply
 
@@ -154,8 +154,10 @@ def test_an_untestable_claim_has_its_reason_and_no_evidence() -> None:
     assert found.row("https://x")["evidence"] == []
 
 
-@pytest.mark.parametrize("answer", [Lost("cannot be imported"), Fault("answered another question")])
-def test_what_is_not_the_backends_word_decides_nothing(answer: Lost | Fault) -> None:
+@pytest.mark.parametrize(
+    "answer", [Lost("cannot be imported"), Fault("answered another question"), Unsent("no argument for it")]
+)
+def test_what_is_not_the_backends_word_decides_nothing(answer: Lost | Fault | Unsent) -> None:
     """A backend that is gone, or a fault of ours, neither confirms nor refutes."""
     assert verdict('cases: ["plain*"], conforms: [output]', answer).verdict == "notrun"
 
@@ -222,4 +224,64 @@ def test_a_printed_shape_is_part_of_what_is_printed(printed: str) -> None:
     assert "printed shape" in found.said
     assert (
         verdict('cases: ["plain*none]"], printed: ["0.305"]', Reply(1, numbers(0.305))).verdict == "confirmed"
+    )
+
+
+# -- what a document states, beside what its code does ---------------------------------------------------
+
+SAYS = {
+    "torch": "{claim: formula, says: the usual, cases: ['plain*'], conforms: [output]}",
+    "variant": "{claim: formula-of-p, says: inside, cases: ['plain*'], variant: weight_inside_power}",
+    "other": "{claim: rounding, says: of no formula, cases: ['plain*'], conforms: [output]}",
+}
+
+
+def stated(*pairs: tuple[str, str]) -> dict[str, Verdict]:
+    """Load APIs with one claim each, hear what each document says, and return the verdicts by API."""
+    head, _, _ = TEXT.partition("claims:")
+    binding = "    doc: https://example.org/doc\n    call: [input, target, weight, p, margin, reduction]\n"
+    apis = "".join(f"  {api}:\n{binding}" for api, _ in pairs)
+    claims = "".join(f"  {api}:\n    - {SAYS[said]}\n" for api, said in pairs)
+    before, _, after = head.partition(f"  {API}:\n{binding}")
+    op = load_operator(Path("claims.yaml"), f"{before}{apis}{after}claims:\n{claims}")
+    heard = Claims(variant)
+    for api in op.apis:
+        heard.expect(op, api)
+    for case, api in ((c, a) for c in op.cases for a in op.apis if c.name == "plain"):
+        expected = expectation(case, api)
+        reply = computed(case, "weight_inside_power" if SAYS["variant"] in str(dict(pairs)) else "")
+        heard.hear(case, api, expected, reply, judge(case, api, expected, reply))
+    return {found.api.name: found for found in heard.verdicts()}
+
+
+def test_documents_that_print_different_formulas_disagree() -> None:
+    """Each code may keep to its own document: it is the variant that disagrees with the others."""
+    found = stated(
+        (API, "torch"), ("paddle.nn.MultiMarginLoss", "variant"), ("torch.nn.MultiMarginLoss", "other")
+    )
+    assert found[API].states == "the definition"
+    assert found["paddle.nn.MultiMarginLoss"].states == "weight_inside_power"
+    assert found["torch.nn.MultiMarginLoss"].states == ""
+    assert found["paddle.nn.MultiMarginLoss"].disagrees_with == [API]
+    assert found[API].disagrees_with == found["torch.nn.MultiMarginLoss"].disagrees_with == []
+
+
+def test_documents_that_print_the_same_variant_agree() -> None:
+    """Two documents with one formula are not each other's discrepancy."""
+    found = stated((API, "variant"), ("torch.nn.MultiMarginLoss", "variant"))
+    assert [each.disagrees_with for each in found.values()] == [[], []]
+
+
+def test_a_wrong_statement_is_a_matter_of_documentation() -> None:
+    """Refuted, or another formula than the others': the row says that the document is at fault."""
+    refuted = verdict('cases: ["plain*"], conforms: [output]', half).row("https://x")
+    right = verdict('cases: ["plain*"], conforms: [output]', computed).row("https://x")
+    assert (refuted["verdict"], refuted["kind"]) == ("refuted", "documentation")
+    assert (right["verdict"], right["kind"], right["states"]) == ("confirmed", "", "")
+    apart = stated((API, "torch"), ("paddle.nn.MultiMarginLoss", "variant"))["paddle.nn.MultiMarginLoss"]
+    row = apart.row("https://x")
+    assert (row["kind"], row["states"], row["disagrees_with"]) == (
+        "documentation",
+        "weight_inside_power",
+        [API],
     )

@@ -12,7 +12,7 @@ from conformance.errors import HarnessError
 from conformance.judge import check_names, declared_unsupported, judge, promised
 from conformance.load import Api, Case, Operator, load_operator
 from conformance.oracle import Expectation
-from conformance.pool import Fault, Lost
+from conformance.pool import Fault, Lost, Unsent
 from conformance.run import expectation
 from conformance.types import Array, Category, Death, Phase, Raised, Reply
 
@@ -23,6 +23,7 @@ summary: what a judge is asked about
 tensors:
   input: {kind: floating}
   target: {kind: floating}
+  weight: {kind: floating, optional: true}
 params:
   margin: {default: 1.0}
   reduction: {default: mean}
@@ -35,6 +36,10 @@ apis:
       - {cases: ["refuses*"], label: [int32], why: no int32 labels, source: https://example.org/labels}
       - {cases: ["excluded*"], why: no such thing, source: https://example.org/all}
       - {cases: ["both*"], why: excluded and refused, source: https://example.org/both}
+      - {cases: ["by-given*"], params: {margin: [2.0]}, why: a margin of two, source: https://example.org/p}
+      - {cases: ["by-given*"], given: [weight], why: weights, source: https://example.org/given}
+      - {cases: ["by-shape*"], without: [weight], rank: [2], why: two axes, source: https://example.org/rank}
+      - {cases: ["by-shape*"], empty: true, why: no elements, source: https://example.org/empty}
 cases:
   - case: plain
     why: Two elements of each label.
@@ -69,6 +74,29 @@ cases:
     why: Declared unsupported, and an error is promised.
     domain: undefined
     inputs: {input: [0.5], target: [5]}
+  - case: by-given
+    why: Excluded by what is given.
+    inputs: {input: [0.5], target: [1]}
+    params: {reduction: none}
+    matrix: {margin: [1.0, 2.0]}
+  - case: by-given-weight
+    why: Excluded by a tensor.
+    inputs: {input: [0.5], target: [1], weight: [1.0]}
+  - case: by-given-default
+    why: A parameter that is left out has the API's default.
+    inputs: {input: [0.5], target: [1]}
+  - case: by-shape
+    why: Excluded by its rank.
+    inputs: {input: [[0.5]], target: [[1]]}
+  - case: by-shape-weighted
+    why: The same rank with weights.
+    inputs: {input: [[0.5]], target: [[1]], weight: [1.0]}
+  - case: by-shape-flat
+    why: Another rank.
+    inputs: {input: [0.5], target: [1]}
+  - case: by-shape-empty
+    why: Excluded because there is nothing.
+    inputs: {input: {uniform: [0]}, target: {signs: [0]}}
 claims:
   torch.nn.functional.hinge_embedding_loss:
     - {claim: raises-value, says: "ValueError", cases: ["refuses*", "both*"], raises: [value]}
@@ -238,13 +266,17 @@ def test_what_is_declared_unsupported_and_computed_is_observed(op: Operator) -> 
 
 
 def test_a_declaration_matches_by_all_that_it_names(op: Operator) -> None:
-    """Dtype, pinned label dtype and case: each that is given has to hold."""
+    """Dtypes, case, values, tensors given or missing, rank, emptiness: each that is given has to hold."""
     found = {c.id.partition("/")[2]: declared_unsupported(c, op.apis[0]) for c in op.cases}
     assert {name for name, decl in found.items() if decl is not None} == {
         "plain[float16]",
         "refuses[float32,target.dtype=int32]",
         "excluded[float32]",
         "both[float32]",
+        "by-given[float32,margin=2.0]",
+        "by-given-weight[float32]",
+        "by-shape[float32]",
+        "by-shape-empty[float32]",
     }
 
 
@@ -337,17 +369,25 @@ def test_a_kept_promise_is_a_pass_and_another_refusal_what_was_declared(op: Oper
         (Death("timeout", "no answer in 30 s", "", ""), "timeout"),
         (Fault("answered another question"), "harness"),
         (Lost("cannot be imported"), "notrun"),
+        (Unsent("it takes no weight"), "unsupported"),
     ],
 )
 def test_no_answer_is_said_for_every_check_that_was_due(
-    op: Operator, answer: Death | Fault | Lost, status: str
+    op: Operator, answer: Death | Fault | Lost | Unsent, status: str
 ) -> None:
     """In every domain, and under the names that were announced."""
-    for case in op.cases:
+    for case in (c for c in op.cases if "weight" not in c.specs):
         checks = judge(case, op.apis[0], expectation(case, op.apis[0]), answer)
         assert [check.check for check in checks] == check_names(case, op.apis[0])
         assert {check.status for check in checks} == {status}
         assert all(check.message for check in checks)
+
+
+def test_a_call_that_cannot_be_made_says_why(op: Operator) -> None:
+    """No call is neither a failure nor a silence: the row has the argument that the API lacks."""
+    case, api, expected = one(op, "plain[float32")
+    checks = judge(case, api, expected, Unsent("torch.x takes no weight"))
+    assert {check.message for check in checks} == {"no call: torch.x takes no weight"}
 
 
 def test_a_pass_that_compared_nothing_is_a_harness_fault(

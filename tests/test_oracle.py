@@ -1,6 +1,8 @@
 """The oracle: its bounds are numbers, its precisions agree, and only kinks and NaN widen what it says."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -10,32 +12,38 @@ import pytest
 from conformance.arrays import NDArray, numpy_dtype, smallest_subnormal, unit_roundoff
 from conformance.definition import definitions
 from conformance.errors import HarnessError
-from conformance.load import Case, load_suite
+from conformance.load import Case
 from conformance.oracle import EXTENDED, ORACLE_DTYPE, Exact, exact_gradients, exact_output
 from conformance.run import expectation, request_for, resolved_params
 from conformance.types import Array, Request
+from tests.shipped import SEEDS, able, spread, suite
 
 FLOAT64 = np.dtype(np.float64)
 NAN, INF = np.nan, np.inf
 
-CASES = [
-    case
-    for op in load_suite()
-    for case in op.cases
-    if case.domain != "undefined" and max(tensor.size for tensor in case.tensors.values()) < 1e5
-]
-"""Every shipped case that the definition fixes, but for the three of 4096 × 1000."""
+MOST = 12
+"""So many cases of an op that is no seed."""
+
+
+@cache
+def cases() -> list[Case]:
+    """Return every small case of the seed ops that the definition fixes, and some of each other op."""
+    return [
+        case
+        for op in suite()
+        for case in spread(op, len(op.cases) if op.name in SEEDS else MOST, "defined", "extended")
+    ]
 
 
 @pytest.fixture(scope="module")
 def quantities() -> list[tuple[Case, str, Exact]]:
     """Everything the oracle says about the shipped cases, evaluated once."""
-    return [(case, name, exact) for case in CASES for name, exact in evaluated(case)]
+    return [(case, name, exact) for case in cases() for name, exact in evaluated(case)]
 
 
 def evaluated(case: Case) -> Iterator[tuple[str, Exact]]:
     """Yield what the oracle says of each quantity of a case."""
-    expected = expectation(case, case.op.apis[0])
+    expected = expectation(case, able(case))
     assert expected is not None
     yield "output", expected.output
     for name, exact in expected.gradients.items():
@@ -63,8 +71,8 @@ def hinge(x: list[Any], dtype: str = "float32", margin: float = 1.0) -> Exact:
 
 def test_there_are_cases_to_look_at() -> None:
     """An empty suite would prove everything below."""
-    assert len(CASES) > 500
-    assert {case.dtype for case in CASES} == {"float16", "bfloat16", "float32", "float64"}
+    assert len(cases()) > 500
+    assert {case.dtype for case in cases()} == {"float16", "bfloat16", "float32", "float64"}
 
 
 def test_every_bound_is_a_positive_number(quantities: list[tuple[Case, str, Exact]]) -> None:
@@ -78,9 +86,12 @@ def test_every_bound_is_a_positive_number(quantities: list[tuple[Case, str, Exac
 
 @pytest.mark.skipif(not EXTENDED, reason="this platform's oracle is the float64 one")
 def test_the_float64_oracle_contains_the_extended_one() -> None:
-    """Where a platform has no long double, the bound makes up for it: the two answers agree within it."""
-    for case in CASES:
-        definition, params = case.op.definition, resolved_params(case, case.op.apis[0])
+    """Where a platform has no long double, the bound makes up for it: the two answers agree within it.
+
+    Of a float64 case the float64 oracle is one honest program more: it stays within the extended bound.
+    """
+    for case in cases():
+        definition, params = case.op.definition, resolved_params(case, able(case))
         given = (definition, case.tensors, params, case.dtype)
         narrow, wide = exact_output(*given, oracle=FLOAT64), exact_output(*given)
         pairs = [(narrow, wide)]
@@ -92,9 +103,12 @@ def test_the_float64_oracle_contains_the_extended_one() -> None:
         for ours, theirs in pairs:
             for end in ("low", "high"):
                 narrow_end, wide_end = getattr(ours, end).astype(np.longdouble), getattr(theirs, end)
-                same = (narrow_end == wide_end) | (np.isnan(narrow_end) & np.isnan(wide_end))
-                with np.errstate(invalid="ignore"):
-                    assert np.all(same | (abs(narrow_end - wide_end) <= ours.bound)), case.id
+                with np.errstate(invalid="ignore", over="ignore"):  # float64 overflows before longdouble does
+                    same = (narrow_end == wide_end.astype(np.float64)) | (
+                        np.isnan(narrow_end) & np.isnan(wide_end)
+                    )
+                    bound = np.maximum(ours.bound, theirs.bound) if case.dtype == "float64" else ours.bound
+                    assert np.all(same | (abs(narrow_end - wide_end) <= bound)), case.id
 
 
 # A plain loop over a thousand equal terms v/C rounds the same way each time, so its error grows with their
@@ -103,14 +117,22 @@ SYSTEMATIC = {("multilabel_margin_loss/many-classes[float32,none]", "grad.input"
 
 
 def test_no_working_error_dominates_its_bound(quantities: list[tuple[Case, str, Exact]]) -> None:
-    """A reference that loses accuracy would excuse everybody: the working error stays within 50 roundings."""
-    dominating = set()
+    """A reference that loses accuracy would excuse everybody: the working error stays within 50 roundings.
+
+    The functions of logits cancel in corners made for that (p·(1 − p) where p is all but 1), which costs
+    every honest program more; but not in one case in five of any op, and the seed ops not at all.
+    """
+    dominating: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    looked_at: Counter[str] = Counter()
     for case, name, exact in quantities:
         terms = {term: float(np.sum(values)) for term, values in exact.terms.items()}
+        looked_at[case.op.name] += 1
         if terms["working"] > 50 * (terms["rounding"] + terms["sensitivity"]):
-            dominating.add((case.id, name))
-            assert terms["working"] < 200 * terms["rounding"]
-    assert dominating == SYSTEMATIC
+            dominating[case.op.name].append((case.id, name))
+            assert case.op.name not in SEEDS or terms["working"] < 200 * terms["rounding"]
+    assert {each for op in SEEDS for each in dominating[op]} == SYSTEMATIC
+    suspect = {op: found for op, found in dominating.items() if len(found) > looked_at[op] / 5}
+    assert suspect == {}
 
 
 def test_nothing_is_undecided_where_the_mathematics_is_defined(
@@ -124,16 +146,17 @@ def test_nothing_is_undecided_where_the_mathematics_is_defined(
 
 def test_a_request_has_no_room_for_an_expected_value() -> None:
     """A worker sees inputs, parameters and a cotangent; the cotangent does not depend on the answer."""
-    fields = ("id", "binding", "tensors", "params", "gradients", "cotangent")
+    fields = ("id", "binding", "tensors", "params", "gradients", "cotangent", "directions")
     assert Request.__struct_fields__ == fields
-    case = next(c for c in CASES if c.name == "basic")
-    api = case.op.apis[0]
+    case = next(c for c in cases() if c.name == "basic")
+    api = able(case)
     expected = expectation(case, api)
     assert expected is not None
     request = request_for(case, api, 1, expected)
     assert set(request.tensors) == set(case.tensors)
     answer = expected.output.low.astype(numpy_dtype(case.dtype)).tobytes()
-    sent = [a.data for a in (*request.tensors.values(), request.cotangent) if isinstance(a, Array)]
+    arrays = (*request.tensors.values(), *request.directions.values(), request.cotangent)
+    sent = [a.data for a in arrays if isinstance(a, Array)]
     assert answer not in sent
 
 

@@ -221,7 +221,7 @@ def test_a_worker_may_be_another_interpreter(make: Make, tmp_path: Path) -> None
     link.write_text(f'#!/bin/sh\nTOY_WRAPPED=1 exec "{sys.executable}" "$@"\n')
     link.chmod(0o755)
     pool = make("toy")
-    pool._workers["toy"].spec = BackendSpec("toy", "toy:Toy", str(link), (str(tmp_path),))
+    pool._workers["toy-0"].spec = BackendSpec("toy", "toy:Toy", str(link), (str(tmp_path),))
     with pool:
         pool.submit("toy", request(1))
         ((_, _, answer),) = pool.answers(until_idle=True)

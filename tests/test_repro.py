@@ -14,11 +14,14 @@ from conformance.compare import compare
 from conformance.errors import UsageError
 from conformance.judge import promised
 from conformance.ledger import Ledger
-from conformance.load import Api, Case, Operator, api_of, find_case, load_suite, wire_tensors
+from conformance.load import Api, Case, Operator, api_of, find_case, wire_tensors
 from conformance.pool import backend_spec
 from conformance.repro import execute_many, script
+from conformance.repro_dialects import DIALECTS
 from conformance.run import Selection, expectation, run
 from conformance.stream import read_stream
+from tests.shipped import SEEDS
+from tests.shipped import suite as shipped
 
 BACKENDS = ("torch", "paddle", "mindspore")
 NAMES = {
@@ -38,27 +41,48 @@ NAMES = {
     "illegal-p",
     "illegal-reduction",
 }
+FORMS = (
+    "adaptive_log_softmax/every-cluster[float32]",
+    "cross_entropy/basic[float32,mean]",
+    "cross_entropy/ignored-some[float32,",
+    "cross_entropy/weighted[float32,none]",
+    "mse_loss/basic[float32,sum]",
+    "mse_loss/second-order[float32",
+    "triplet_margin_with_distance_loss/pairs-custom[float32,",
+)
+"""Cases whose calls take every form that a binding has, with their relations and second derivatives."""
 FAILING = ("fail", "error", "crash", "timeout")
 Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def suite() -> list[Operator]:
-    """Load the shipped cases."""
-    return load_suite()
+    """Return the shipped cases."""
+    return list(shipped())
 
 
 @pytest.fixture(scope="module")
 def rows(suite: list[Operator], tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """Run some cases of multi_margin_loss on the real frameworks."""
-    op = next(op for op in suite if op.name == "multi_margin_loss")
-    few = dataclasses.replace(op, cases=[case for case in op.cases if case.name in NAMES])
+    """Run some cases on the real frameworks: of multi_margin_loss, and of what else has other forms."""
+    few = [dataclasses.replace(op, cases=[case for case in op.cases if _wanted(case)]) for op in suite]
     out = tmp_path_factory.mktemp("run")
-    run([few], Selection(tuple(map(backend_spec, BACKENDS))), Ledger({}), out, argv=[])
+    run(
+        [op for op in few if op.cases],
+        Selection(tuple(map(backend_spec, BACKENDS))),
+        Ledger({}),
+        out,
+        argv=[],
+    )
     return [row for row in read_stream(out / "run.jsonl") if row["type"] == "result"]
 
 
+def _wanted(case: Case) -> bool:
+    seed = case.op.name == "multi_margin_loss" and case.name in NAMES
+    return seed or case.id.startswith(FORMS)
+
+
 def written(suite: list[Operator], row: Row) -> str:
+    """Write the script of a row."""
     case = find_case(suite, row["case"])
     return script(case, api_of(case.op, row["api"]), row)
 
@@ -83,6 +107,7 @@ def same_bits(text: str, name: str, array: NDArray) -> bool:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_literals_hold_every_bit(dtype: str) -> None:
+    """What is written out reads back as the same bits, NaN and denormals included."""
     special = [np.nan, np.inf, -np.inf, -0.0, 0.1, 1 / 3, values.number("tiny", dtype), 65504.0]
     kind = numpy_dtype(dtype)
     wide = (values.stream("literals", 400) - 0.5) * 2.0 ** np.floor(values.stream("powers", 400) * 30 - 15)
@@ -103,6 +128,7 @@ def test_literals_hold_every_bit(dtype: str) -> None:
     ids=str,
 )
 def test_literals_of_other_dtypes_and_shapes(array: NDArray) -> None:
+    """Integers, booleans, scalars, nothing and constants are written as what they are."""
     assert same_bits(f"x = {repro_literals.array(array)}", "x", array)
 
 
@@ -119,6 +145,7 @@ def test_literals_of_other_dtypes_and_shapes(array: NDArray) -> None:
     ids=lambda spec: next(iter(spec)),
 )
 def test_large_inputs_are_drawn_again(dtype: str, spec: dict[str, Any]) -> None:
+    """A generator is a few lines in a script, and gives the same bits."""
     array = values.build(spec, dtype, "op/case/x")
     text, _ = repro_literals.statements("x", like_case(spec), array)
     assert len(text) < 400
@@ -132,6 +159,7 @@ def test_large_inputs_are_drawn_again(dtype: str, spec: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_large_labels_are_drawn_again(dtype: str, spec: dict[str, Any]) -> None:
+    """Labels too, of either integer dtype."""
     array = values.build(spec, dtype, "op/case/x")
     assert same_bits(repro_literals.statements("x", like_case(spec), array)[0], "x", array)
 
@@ -158,13 +186,18 @@ def test_large_inputs_of_the_shipped_cases(suite: list[Operator]) -> None:
     assert seen
 
 
-@pytest.mark.parametrize("layout", ["transposed", "strided"])
+@pytest.mark.parametrize("layout", ["transposed", "strided", "sliced", "expanded"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_layouts_are_reproduced(backend: str, layout: str, suite: list[Operator]) -> None:
-    case, api = first(suite, backend, lambda c: c.layouts.get("input") == layout)
+    """A script lays its inputs out in memory as the harness does."""
+    case, api = first(suite, backend, lambda c: c.layouts.get("input") == layout and c.domain == "defined")
     text = script(case, api, {"check": "output", "kind": "value"})
     head, _, _ = text.partition("\ntry:\n    output")
-    claim = "assert not input.is_contiguous()\nsys.exit(0)"
+    assert {"sliced": "[1:-1]", "expanded": "stride of 0"}.get(layout, "input = ") in head
+    whole = layout == "sliced" or (layout == "expanded" and backend == "paddle")
+    values = f"np.array_equal({DIALECTS[backend].read('input', case.dtype)}, given)"
+    given = repro_literals.array(case.tensors["input"])
+    claim = f"assert input.is_contiguous() == {whole}\ngiven = {given}\nassert {values}\nsys.exit(0)"
     assert execute_many({"layout": f"{head}\n{claim}\n"}) == {"layout": 0}
 
 
@@ -183,6 +216,7 @@ def first(suite: list[Operator], backend: str, wanted: Any) -> tuple[Case, Api]:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_scripts_of_discrepancies_exit_1(backend: str, suite: list[Operator], rows: list[Row]) -> None:
+    """Every discrepancy of the run has a script that sees it."""
     failing = [row for row in rows if row["backend"] == backend and row["status"] in FAILING]
     assert failing
     scripts = {f"{r['case']} {r['api']} {r['check']} {r['message']}": written(suite, r) for r in failing}
@@ -196,12 +230,31 @@ def test_the_real_discrepancies_are_of_many_kinds(rows: list[Row]) -> None:
     assert {"value", "nonfinite", "grad_value", "grad_missing", "raises", "crash"} <= kinds
 
 
+def test_the_scripts_are_of_every_form(suite: list[Operator], rows: list[Row]) -> None:
+    """What runs below has modules with tensors placed in them, lists, matrices, callables and constants."""
+    passing = [row for row in rows if row["status"] == "pass"]
+    names = {row["check"].partition(".")[0] for row in passing}
+    assert names >= {"output", "grad", "grad2", "relation", "raises"}
+    relations = {row["check"] for row in rows if row["check"].startswith("relation.")}
+    wanted = ("repeat", "layout", "permutation", "concatenation", "inputs", "nonnegative")
+    assert relations >= {
+        f"relation.{n}" for n in (*wanted, "function", "ignored", "ones.weight", "reduction")
+    }
+    texts = [written(suite, row | {"status": "fail"}) for row in passing if row["check"] == "output"]
+    for form in ("place(", ".T,", "[[tail", "lambda a, b", "sparse="):
+        assert any(form in text.partition("import numpy")[2] for text in texts), form
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_scripts_of_what_passes_exit_0(backend: str, suite: list[Operator], rows: list[Row]) -> None:
     """A script must not exit 1 whatever happens: those of passing checks, as if they failed."""
     passing = [row for row in rows if row["backend"] == backend and row["status"] == "pass"]
-    kind = {"output": "value", "raises": "no_raise"}
-    faked = [{**row, "status": "fail", "kind": kind.get(row["check"], "grad_value")} for row in passing]
+    passing = [row for row in passing if not row["message"].startswith("no second derivative")]
+    kind = {"output": "value", "raises": "no_raise", "relation": "relation"}
+    faked = [
+        {**row, "status": "fail", "kind": kind.get(row["check"].partition(".")[0], "grad_value")}
+        for row in passing
+    ]
     scripts = {f"{r['case']} {r['api']} {r['check']}": written(suite, r) for r in faked}
     assert len(scripts) > 20
     statuses = execute_many(scripts)
@@ -209,12 +262,14 @@ def test_scripts_of_what_passes_exit_0(backend: str, suite: list[Operator], rows
 
 
 def test_observations_have_no_script(suite: list[Operator]) -> None:
+    """What accuses nobody is not written up as if it did."""
     case, api = first(suite, "torch", lambda c: c.name == "basic")
     with pytest.raises(UsageError, match="nothing to reproduce"):
         script(case, api, {"check": "output", "status": "observed"})
 
 
 def test_undefined_cases_without_a_promise_have_no_script(suite: list[Operator]) -> None:
+    """Where no document promises an error, nothing is wrong."""
     case, api = next(
         (c, a)
         for op in suite
@@ -262,6 +317,7 @@ PLANTED = {
 
 @pytest.mark.parametrize(("check", "status", "kind"), PLANTED)
 def test_every_kind_is_seen_and_only_then(check: str, status: str, kind: str, suite: list[Operator]) -> None:
+    """An API that is wrong in one way makes its script exit 1, the honest one 0."""
     case = find_case(suite, "multi_margin_loss/basic[float32,none]")
     api = api_of(case.op, "torch.nn.functional.multi_margin_loss")
     row = {"check": check, "status": status, "kind": kind, "message": "as planted", "worst": [0]}
@@ -271,6 +327,64 @@ def test_every_kind_is_seen_and_only_then(check: str, status: str, kind: str, su
     undone = "torch.nn.functional.multi_margin_loss = getattr(torch, 'honest', None) or "
     honest = text[:at] + f"{undone}torch.nn.functional.multi_margin_loss\n" + text[at:]
     assert execute_many({"planted": planted, "honest": honest}) == {"planted": 1, "honest": 0}
+
+
+BROKEN = {
+    "repeat": "torch.calls = getattr(torch, 'calls', 0) + 1; out = out + 0.01 * torch.calls",
+    "layout": "out = out if input.is_contiguous() else out * 1.001",
+    "permutation": "out = out + torch.arange(out.numel())",
+    "concatenation": "out = out * len(input)",
+    "reduction": "out = out * 1.001 if options['reduction'] == 'sum' else out",
+    "ones.weight": "out = out * 2 if options.get('weight') is not None else out",
+    "ignored": "out = out + 1 if (target == options.get('ignore_index')).any() else out",
+    "nonnegative": "out = out - 100",
+    "inputs": "input.detach().add_(1)",
+}
+"""How an API breaks each relation."""
+
+
+def related_case(suite: list[Operator], relation: str) -> tuple[Case, Api]:
+    """Find a case with that relation, and torch's function for it."""
+    ids = {
+        "reduction": "mse_loss/basic[float32,sum]",
+        "ones.weight": "cross_entropy/weighted[float32,none]",
+        "nonnegative": "mse_loss/basic[float32,none]",
+    }
+    name = ids.get(relation, "cross_entropy/basic[float32,none]")
+    if relation == "ignored":
+        name = next(
+            c.id for op in suite for c in op.cases if c.id.startswith("cross_entropy/ignored-some[float32")
+        )
+    case = find_case(suite, name)
+    return case, api_of(case.op, f"torch.nn.functional.{case.op.name}")
+
+
+@pytest.mark.parametrize("relation", BROKEN)
+def test_every_relation_is_seen_broken_and_only_then(relation: str, suite: list[Operator]) -> None:
+    """The script of a relation exits 1 for an API that breaks it, and 0 for the honest one."""
+    case, api = related_case(suite, relation)
+    row = {"check": f"relation.{relation}", "status": "fail", "kind": "relation", "message": "as planted"}
+    text = script(case, api, row)
+    at = text.index("import torch\n") + len("import torch\n")
+    prelude = WRONG.format(statement=BROKEN[relation]).replace("multi_margin_loss", case.op.name)
+    undone = f"{api.name} = torch.honest if hasattr(torch, 'honest') else {api.name}\n"
+    found = execute_many(
+        {"broken": text[:at] + prelude + text[at:], "honest": text[:at] + undone + text[at:]}
+    )
+    assert found == {"broken": 1, "honest": 0}
+
+
+def test_a_wrong_second_derivative_is_seen_and_only_then(suite: list[Operator]) -> None:
+    """x⁴ beside the loss changes no first bit that the script of `grad2` would look at, and its curvature."""
+    case = next(c for op in suite for c in op.cases if c.id.startswith("mse_loss/second-order[float32"))
+    api = api_of(case.op, "torch.nn.functional.mse_loss")
+    row = {"check": f"grad2.{case.second[0]}", "status": "fail", "kind": "grad_value", "message": "planted"}
+    text = script(case, api, row)
+    at = text.index("import torch\n") + len("import torch\n")
+    prelude = WRONG.format(statement="out = out + 0.01 * input ** 4").replace("multi_margin_loss", "mse_loss")
+    undone = f"{api.name} = torch.honest if hasattr(torch, 'honest') else {api.name}\n"
+    found = execute_many({"wrong": text[:at] + prelude + text[at:], "honest": text[:at] + undone + text[at:]})
+    assert found == {"wrong": 1, "honest": 0}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -303,7 +417,8 @@ def test_scripts_compare_as_the_harness_does(suite: list[Operator]) -> None:
     """The written-out comparison and `compare` agree on wrong, borderline and special values."""
     dtypes = ("float16", "float32", "float64")
     names = ("on-the-kink", "weighted-p2", "overflow", "nan-in-another-class")
-    for case in (c for op in suite for c in op.cases if c.name in names and c.dtype in dtypes):
+    seeds = [op for op in suite if op.name in SEEDS]
+    for case in (c for op in seeds for c in op.cases if c.name in names and c.dtype in dtypes):
         api = case.op.apis[0]
         text = script(case, api, {"check": "output", "kind": "value"})
         body = text[text.index("# index, exact value") : text.index("\n\nwrong = compare(got)")]
