@@ -71,6 +71,7 @@ def _concrete(document: YamlFile, op: Operator, decl: CaseDecl, point: dict[str,
         signed_zero=decl.signed_zero,
         where=document.where((*path, "case")),
         second=tuple(decl.second),
+        isolated=decl.isolated,
     )
     _check_literals(document, case, path)
     return case

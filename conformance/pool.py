@@ -272,8 +272,12 @@ class Pool:
                 yield from self._disown(each, reply)
                 return
             each.deaths_in_a_row = 0
-            each.owed.popleft()
+            answered = each.owed.popleft()
             each.waiting_since = time.monotonic()
+            if answered.isolated:
+                each.generation += 1
+                each.stop(patience=0.0)
+                each.start()
             yield each.spec.name, reply.id, reply
 
     def _check_clocks(self) -> Iterator[tuple[str, int, Answer | Lost]]:

@@ -123,7 +123,7 @@ def request_for(case: Case, api: Api, number: int, expected: Expectation | None)
         ct = to_wire(case.cotangent(expected.output.low.shape).astype(kind))
         directions = {n: to_wire(case.direction(n).astype(case.tensors[n].dtype)) for n in case.second}
     tensors, params = wire_tensors(case, api), wire_params(case, api)
-    return Request(number, api.binding, tensors, params, case.gradients, ct, directions)
+    return Request(number, api.binding, tensors, params, case.gradients, ct, directions, case.isolated)
 
 
 def run(

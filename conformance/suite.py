@@ -44,6 +44,7 @@ class Case:
     signed_zero: bool
     where: str
     second: tuple[str, ...] = ()
+    isolated: bool = False
 
     @cached_property
     def tensors(self) -> dict[str, NDArray]:

@@ -86,6 +86,7 @@ class Request(msgspec.Struct, frozen=True):
     """One call of one API, with the inputs to differentiate by and the cotangent of its output.
 
     `directions` asks for second derivatives: the gradient's derivative by the same input, along each.
+    After an `isolated` request the worker is replaced, for the call may have damaged its memory.
     """
 
     id: int
@@ -95,6 +96,7 @@ class Request(msgspec.Struct, frozen=True):
     gradients: tuple[str, ...] = ()
     cotangent: Array | None = None
     directions: dict[str, Array] = {}
+    isolated: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
