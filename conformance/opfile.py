@@ -156,7 +156,8 @@ class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `branches` are those that the reference marks, `exempt` the regimes that the op cannot be in, each with
     why; `survivors` the planted faults that no case can catch, `equivalent` those that
-    change nothing wrong (every value they can give conforms), both with why; `differences` what a person who
+    nobody could tell (every value they can give conforms, or only what no document defines would show them),
+    both with why; `differences` what a person who
     ports a model has to know.
     """
 

@@ -6,13 +6,15 @@ responds is the fault impossible. What no case lets us try stays possible, and s
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from conformance.arrays import NDArray
 from conformance.oracle import is_floating
-from conformance.trial import Trial, Values
+from conformance.trial import CannotEvaluateError, Trial, Values
 
 Predicate = Callable[[NDArray], NDArray]
 
@@ -36,7 +38,7 @@ class Probes:
             if name in trial.case.tensors and trial.honest[quantity].size:
                 tried = True
                 moved = {**trial.case.tensors, name: _moved(trial.case.tensors[name])}
-                if _differs(trial, quantity, trial.evaluate(tensors=moved)):
+                if _responds(trial, quantity, tensors=moved):
                     return ""
         return f"{quantity} does not depend on {name}" if tried else ""
 
@@ -45,7 +47,7 @@ class Probes:
         for trial in self._asked(quantity):
             given = trial.params[name]
             for other in [given + 0.75] if isinstance(given, float) else values:
-                if _differs(trial, quantity, trial.evaluate(params={name: other})):
+                if _responds(trial, quantity, params={name: other}):
                     return ""
         return f"{quantity} does not depend on {name}" if len(values) > 1 else ""
 
@@ -53,20 +55,21 @@ class Probes:
         """Put NaN and infinities into every floating input, and look whether the quantity shows any."""
         for trial in self._asked(quantity):
             for tensors in _extremes(trial):
-                if predicate(trial.evaluate(tensors=tensors)[quantity]).any():
-                    return ""
+                with suppress(CannotEvaluateError):
+                    if predicate(trial.evaluate(tensors=tensors)[quantity]).any():
+                        return ""
         return f"no input makes {quantity} {what}"
 
     def _continuous(self, quantity: str) -> str:
         """Turn every step of every clamp round: a quantity that stays the same takes none."""
         for trial in self._asked(quantity):
-            if _differs(trial, quantity, trial.evaluate(turned_steps=True)):
+            if _responds(trial, quantity, turned_steps=True):
                 return ""
         return f"{quantity} is continuous where a clamp begins"
 
     def _unclamped(self, quantity: str) -> str:
         for trial in self._asked(quantity):
-            if _differs(trial, quantity, trial.evaluate(clamp_shift=-np.inf)):
+            if _responds(trial, quantity, clamp_shift=-np.inf):
                 return ""
         return f"{quantity} has no clamp"
 
@@ -81,6 +84,14 @@ class Probes:
 
     def _asked(self, quantity: str) -> Iterator[Trial]:
         return (trial for trial in self._trials if quantity in trial.honest)
+
+
+def _responds(trial: Trial, quantity: str, **altered: Any) -> bool:
+    """Whether the definition answers otherwise, or not at all."""
+    try:
+        return _differs(trial, quantity, trial.evaluate(**altered))
+    except CannotEvaluateError:
+        return True
 
 
 def _differs(trial: Trial, quantity: str, values: Values) -> bool:

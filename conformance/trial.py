@@ -20,6 +20,10 @@ LAYOUT_RANK = {"strided": 1, "transposed": 2, "sliced": 1, "expanded": 1}
 """The layouts that are not contiguous, and the rank below which each does not exist."""
 
 
+class CannotEvaluateError(Exception):
+    """The definition has no answer for altered arguments: a label that is no class, a reshape that fails."""
+
+
 @dataclass
 class Call:
     """A case as an API is asked it."""
@@ -65,7 +69,29 @@ class Trial(Call):
         unit_cotangent: bool = False,
         turned_steps: bool = False,
     ) -> Values:
-        """Evaluate the definition in high precision, honestly or altered, and round to the case's dtype."""
+        """Evaluate the definition in high precision, honestly or altered, and round to the case's dtype.
+
+        Raises:
+            CannotEvaluateError: altered so, the arguments mean nothing to the definition.
+
+        """
+        altered = tensors is not None or bool(params)
+        try:
+            return self._evaluate(tensors, params, variant, clamp_shift, unit_cotangent, turned_steps)
+        except (IndexError, ValueError, ZeroDivisionError) as error:
+            if not altered:
+                raise
+            raise CannotEvaluateError(str(error)) from error
+
+    def _evaluate(
+        self,
+        tensors: dict[str, NDArray] | None,
+        params: dict[str, Scalar] | None,
+        variant: str,
+        clamp_shift: float,
+        unit_cotangent: bool,
+        turned_steps: bool,
+    ) -> Values:
         definition, given = self.case.op.definition, self.params | (params or {})
         sent = self.case.tensors if tensors is None else tensors
         wide = {n: t.astype(ORACLE_DTYPE) if is_floating(t) else t for n, t in sent.items()}
@@ -94,7 +120,10 @@ class Trial(Call):
     def altered(self, name: str, alteration: "Alter") -> Values | None:
         """Evaluate an alteration once, for all the quantities it is planted in."""
         if name not in self._altered:
-            self._altered[name] = alteration(self)
+            try:
+                self._altered[name] = alteration(self)
+            except CannotEvaluateError:
+                self._altered[name] = None
         return self._altered[name]
 
     def reply(self, instead: dict[str, NDArray | Raised | None], mutated: tuple[str, ...] = ()) -> Reply:
