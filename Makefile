@@ -12,7 +12,7 @@ run: $(VENV)/.ready  ## every case, through the three real frameworks
 
 test: lint run  ## lint, types, the conformance job itself, and the project's own tests
 	$(PY) -m conformance audit
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

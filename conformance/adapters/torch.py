@@ -18,7 +18,7 @@ class TorchAdapter(Adapter):
     name = "torch"
     distribution = "torch"
     namespaces = ("torch.nn.functional", "torch.nn", "torch.special")
-    entries = ("torch.log_softmax", "torch.logsumexp", "torch.sigmoid", "torch.softmax", "torch.ctc_loss")
+    entries = ("torch.log_softmax", "torch.logsumexp", "torch.sigmoid", "torch.softmax")
     environ = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # noqa: RUF012 - read only
 
     def start(self) -> Environment:
