@@ -46,12 +46,15 @@ def _error(row: Row) -> float:
 
 
 def test_the_worst_element_of_every_entry_is_confirmed(worst: dict[str, Row]) -> None:
-    """The plain formula lies where the oracle says, within a thousandth of the bound."""
+    """The plain formula lies where the oracle says, within a twentieth of the bound.
+
+    Or within a thousandth of the error that is accused: a float64 bound can be as fine as the oracle itself.
+    """
     suite, wrong = load_suite(), []
     for entry, row in worst.items():
         case = find_case(suite, row["case"])
         api = api_of(case.op, row["api"])
-        if not confirmed(case, api, row["check"], tuple(row["worst"] or ())):
+        if not confirmed(case, api, row):
             wrong.append(f"{entry}: {row['case']} {row['api']} {row['check']} at {row['worst']}")
     assert wrong == []
 
@@ -64,20 +67,26 @@ def test_every_entry_about_a_number_has_such_a_row(worst: dict[str, Row]) -> Non
     assert sorted(set(checked) - set(worst) - set(second)) == []
 
 
-def confirmed(case: Case, api: Api, check: str, place: tuple[int, ...]) -> bool:
+def confirmed(case: Case, api: Api, row: Row) -> bool:
     """Compute one element of a result in 50 digits and say whether the oracle's answer holds it."""
+    check, place = str(row["check"]), tuple(row["worst"] or ())
+    accused = abs(row["got"] - row["expected"]) if _numbers(row["got"], row["expected"]) else 0.0
     expected = expectation(case, api)
     assert expected is not None
     params, formula = resolved_params(case, api), PLAIN[case.op.name]
     shape = expected.output.low.shape
     if check == "output":
         value = formula(_tensors(case), params)[int(np.ravel_multi_index(place, shape)) if shape else 0].value
-        return _inside(value, expected.output, place)
+        return _inside(value, expected.output, place, accused)
     name = check.removeprefix("grad.")
     moved = formula(_tensors(case, (name, place)), params)
     weights = case.cotangent(shape).reshape(-1)
     slope = sum((exactly(w) * n.slope for w, n in zip(weights, moved, strict=True)), CONTEXT.mpf(0))
-    return _inside(slope, expected.gradients[name], place)
+    return _inside(slope, expected.gradients[name], place, accused)
+
+
+def _numbers(*values: Any) -> bool:
+    return all(isinstance(value, int | float) for value in values)
 
 
 def _tensors(case: Case, along: tuple[str, tuple[int, ...]] | None = None) -> dict[str, Any]:
@@ -87,11 +96,11 @@ def _tensors(case: Case, along: tuple[str, tuple[int, ...]] | None = None) -> di
     }
 
 
-def _inside(value: Any, exact: Exact, place: tuple[int, ...]) -> bool:
+def _inside(value: Any, exact: Exact, place: tuple[int, ...], accused: float) -> bool:
     low, high = exact.low[place], exact.high[place]
     if exact.undecided[place]:
         return True
     if CONTEXT.isnan(value) or not np.isfinite(low):
         return bool(CONTEXT.isnan(value) and np.isnan(low)) or bool(value == CONTEXT.mpf(float(low)))
-    slack = exactly(exact.bound[place]) / 1000
+    slack = max(exactly(exact.bound[place]) / 20, CONTEXT.mpf(accused) / 1000)
     return bool(exactly(low) - slack <= value <= exactly(high) + slack)

@@ -62,7 +62,7 @@ def adaptive_log_softmax(t: Tensors, params: Params) -> list[Number]:
         head = [_dot(row, weights) for weights in t["head_weight"]]
         if t.get("head_bias") is not None:
             head = [score + bias for score, bias in zip(head, t["head_bias"], strict=True)]
-        entry, within = int(label), Number(0)
+        entry, within = int(label.value if isinstance(label, Number) else label), Number(0)
         if entry >= frequent:
             place, cluster = entry - frequent, 0
             while place >= len(tails[cluster][1]):
