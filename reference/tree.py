@@ -10,7 +10,7 @@ from conformance.definition import reference
 from conformance.elementary import exp
 
 from .shared import at_target, batched, one_hot
-from .stable import log_softmax_of, sigmoid_of, softplus_of
+from .stable import kept_as, log_softmax_of, sigmoid_of, softplus_of
 
 
 @reference(differentiable=("input", "weight", "bias"))
@@ -59,7 +59,10 @@ def _(
 ) -> dict[str, NDArray]:
     del feature_size, is_custom, is_sparse
     nodes, codes, there = _paths(label, path_table, path_code, num_classes, len(weight))
-    slopes = sigmoid_of(_choices(input, weight, bias, nodes)) - codes.astype(input.dtype)
+    choices = _choices(input, weight, bias, nodes)
+    taken = sigmoid_of(choices)
+    # σ − 1 is −σ(−z): programs that subtract keep it as exact as σ is.
+    slopes = np.where(codes == 1, -kept_as(taken, sigmoid_of(-choices)), taken)
     by_choice = np.where(there, cotangent * slopes, input.dtype.type(0))[:, :, np.newaxis]
     by_input = np.where(there[:, :, np.newaxis], gated(weight[nodes], by_choice), input.dtype.type(0))
     gradients = {"input": total(by_input, axis=1)}

@@ -66,8 +66,8 @@ def test_removing_any_one_ledger_entry_makes_the_run_fail(rows: list[Row], cases
             alike = [other for other in entries if other.id != entry.id and other.op == entry.op]
             others = [other for other in alike if not other.nondeterministic]
             less, mine = Ledger({backend: others}), known[entry.id]
-            if entry.nondeterministic and all(row["status"] == "pass" for row in mine):
-                continue  # right by luck this time, which is what the entry says can happen
+            if entry.nondeterministic:
+                continue  # needless this time, perhaps, and not the next: that is what it says
             outcomes = {_again(less, row, cases, versions[backend]) for row in mine}
             if "regression" not in outcomes:
                 needless.append(entry.id)
