@@ -254,6 +254,8 @@ def _survival(case: Case, dialect: Dialect, call: str, expected: Expectation | N
         for name in case.gradients:
             block = f"cotangent = values\n{dialect.differentiate(call, name, kind.name)}"
             blocks.append(_tolerant(f"{block}\n{dialect.read('gradient', case.dtype)}"))
+        if dialect.name == "paddle":  # as the run has it: by all inputs at once
+            text += "".join(f"\n{name}.stop_gradient = False" for name in case.gradients)
         blocks.insert(0, text)
     return "\n\n".join([*blocks, "sys.exit(0)"])
 
