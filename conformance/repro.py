@@ -256,6 +256,13 @@ def _survival(case: Case, dialect: Dialect, call: str, expected: Expectation | N
             blocks.append(_tolerant(f"{block}\n{dialect.read('gradient', case.dtype)}"))
         if dialect.name == "paddle":  # as the run has it: by all inputs at once
             text += "".join(f"\n{name}.stop_gradient = False" for name in case.gradients)
+            by, ct = ", ".join(case.gradients), dialect.tensor("values", kind.name)
+            whole = f"paddle.grad(output, [{by}], grad_outputs=[{ct}], allow_unused=True)"
+            blocks.append(
+                _tolerant(
+                    f"output = {call}\ngradients = {whole}\n[g.numpy() for g in gradients if g is not None]"
+                )
+            )
         blocks.insert(0, text)
     return "\n\n".join([*blocks, "sys.exit(0)"])
 
