@@ -154,11 +154,11 @@ class RelationsDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole op file.
 
-    `branches` are those that the reference marks, `exempt` the regimes that the op cannot be in, each with
-    why; `survivors` the planted faults that no case can catch, `equivalent` those that
-    nobody could tell (every value they can give conforms, or only what no document defines would show them),
-    both with why; `differences` what a person who
-    ports a model has to know.
+    `formula` is the definition as LaTeX, which the operator's page typesets, its parts with a comma and a
+    quad between them; `branches` are those that the reference marks, `exempt` the regimes that the op
+    cannot be in, each with why; `survivors` the planted faults that no case can catch, `equivalent` those
+    that nobody could tell (every value they can give conforms, or only what no document defines would show
+    them), both with why; `differences` what a person who ports a model has to know.
     """
 
     op: str
@@ -168,6 +168,7 @@ class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     params: dict[str, ParamDecl]
     apis: dict[str, ApiDecl]
     cases: list[CaseDecl]
+    formula: str = ""
     claims: dict[str, list[ClaimDecl]] = {}
     branches: dict[str, str] = {}
     exempt: dict[str, str] = {}
