@@ -31,8 +31,19 @@ class Verdict:
     claim: ClaimDecl
     confirming: list[str] = field(default_factory=list)
     refuting: list[str] = field(default_factory=list)
-    said: str = ""
+    words: dict[str, str] = field(default_factory=dict)
     disagrees_with: list[str] = field(default_factory=list)
+
+    def in_order(self, cases: list[str]) -> list[str]:
+        """Sort cases as their file has them: answers come from several workers, in no fixed order."""
+        places = {case.id: place for place, case in enumerate(self.op.cases)}
+        return sorted(cases, key=lambda case: places.get(case, len(places)))
+
+    @property
+    def said(self) -> str:
+        """What the first case that refutes the claim did."""
+        first = self.in_order(self.refuting)[:1]
+        return f"{first[0]}: {self.words.get(first[0], '')}" if first else ""
 
     @property
     def states(self) -> str:
@@ -59,7 +70,7 @@ class Verdict:
 
     def row(self, source: str) -> dict[str, Any]:
         """Return the claim as a line of the stream."""
-        found = self.refuting or self.confirming
+        found = self.in_order(self.refuting or self.confirming)
         wrong = self.verdict == "refuted" or self.disagrees_with
         return {
             "type": "claim",
@@ -108,8 +119,8 @@ class Claims:
             verdict = self._verdicts[case.op.name, api.name, claim.claim]
             held, said = self._holds(claim, case, api, expected, answer, checks)
             (verdict.confirming if held else verdict.refuting).append(case.id)
-            if not held and not verdict.said:
-                verdict.said = f"{case.id}: {said}"
+            if not held:
+                verdict.words[case.id] = said
 
     def verdicts(self) -> list[Verdict]:
         """Return every claim's verdict, in order of op, API and document.

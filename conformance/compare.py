@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from conformance.arrays import NDArray, from_wire, largest_finite, spacing, unit_roundoff
+from conformance.detail import detail
 from conformance.errors import HarnessError
 from conformance.oracle import Exact
 from conformance.types import Array, Status
@@ -34,6 +35,9 @@ class Check(msgspec.Struct, frozen=True):
     convention: str = ""
     digest: str = ""
     error: dict[str, Any] | None = None
+    mean_ulp: float | None = None
+    at_max_ulp: dict[str, Any] | None = None
+    detail: dict[str, Any] | None = None
 
 
 def compare(check: str, got: Array, exact: Exact, *, signed_zero: bool = False) -> Check:
@@ -87,7 +91,28 @@ def compare(check: str, got: Array, exact: Exact, *, signed_zero: bool = False) 
         bound_terms={name: float(term[worst]) for name, term in exact.terms.items()},
         convention=_convention(wide, exact, decided),
         digest=digest,
+        mean_ulp=_mean_ulp(exact, numbers["ulp"], decided),
+        at_max_ulp=_farthest(wide, exact, numbers["ulp"]),
+        detail=detail(wide, exact, numbers, wrong | signs) if kind else None,
     )
+
+
+def _farthest(wide: NDArray, exact: Exact, ulp: NDArray) -> dict[str, Any] | None:
+    """Say which element is furthest from the exact value in ULP, and what both are; None if none is off.
+
+    Around an exact 0 the spacing is that of the smallest numbers, so an error there is counted in none.
+    """
+    off = np.where((exact.low != 0) & (exact.high != 0), ulp, 0)
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
+    if off[at] == 0:
+        return None
+    return {"at": list(at), "got": float(wide[at]), "exact": _expected(exact, at), "ulp": float(off[at])}
+
+
+def _mean_ulp(exact: Exact, ulp: NDArray, decided: NDArray) -> float | None:
+    """Return the mean error in ULP, over the elements whose exact value is not 0."""
+    counted = decided & (exact.low != 0) & (exact.high != 0) & np.isfinite(exact.low)
+    return float(np.mean(ulp[counted])) if bool(counted.any()) else None
 
 
 def digest_of(array: Array) -> str:
@@ -166,12 +191,21 @@ def _message(wide: NDArray, exact: Exact, worst: tuple[int, ...]) -> str:
 
 
 def _convention(wide: NDArray, exact: Exact, decided: NDArray) -> str:
-    """Which end of the interval was picked at the kinks: `low`, `high`, or neither throughout: `between`."""
+    """Which slope was taken at the kinks: that `below`, that `above`, the `middle`, or no one: `mixed`.
+
+    Measured from the end that has the slope below, not from the lower end: the cotangent's sign would
+    swap them.
+    """
     kink = (exact.low < exact.high) & decided & np.isfinite(wide)
     if not bool(kink.any()):
         return ""
-    share = (wide[kink] - exact.low[kink]) / (exact.high[kink] - exact.low[kink])
-    return "low" if np.all(share < 0.01) else "high" if np.all(share > 0.99) else "between"
+    below = exact.low if exact.below is None else exact.below
+    span = exact.low[kink] + exact.high[kink] - 2 * below[kink]  # from the end below to the end above
+    share = (wide[kink] - below[kink]) / span
+    for name, taken in (("below", 0.0), ("above", 1.0), ("middle", 0.5)):
+        if np.all(abs(share - taken) < 0.01):
+            return name
+    return "mixed"
 
 
 def _ceiling(values: NDArray) -> float:

@@ -52,6 +52,8 @@ class Exact:
         terms: the three parts of the bound before K, by name: where the bound came from.
         undecided: where no mathematics fixes the value (the slope at a NaN): compared with nothing.
         dtype: the dtype that the result must have.
+        below: the value with the slope that holds below each kink (its step not taken); the other end of
+            the interval has the slope above. None: `low`.
         kinks: how many elements are intervals.
 
     """
@@ -62,6 +64,7 @@ class Exact:
     terms: dict[str, NDArray]
     undecided: NDArray
     dtype: str
+    below: NDArray | None = None
 
     @property
     def kinks(self) -> int:
@@ -164,7 +167,7 @@ def exact_gradients(
         sensitivity = _largest(_apart(m[name], first[name]) for m in moved)
         error = np.maximum(working[name], last[name] * largest)
         result = _bounded(low, high, sensitivity, error, dtype, K_GRADIENT, oracle)
-        exact[name] = Exact(low, high, result.bound, result.terms, undecided, dtype)
+        exact[name] = Exact(low, high, result.bound, result.terms, undecided, dtype, first[name])
     return exact
 
 

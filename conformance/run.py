@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -27,6 +28,7 @@ from conformance.relate import hold
 from conformance.relations import Relation, related, relations
 from conformance.second import exact_second
 from conformance.stream import StreamWriter
+from conformance.suite import suite_commit, suite_digest
 from conformance.types import Request, Scalar
 
 
@@ -40,6 +42,8 @@ class Selection:
     keyword: str = ""
     foreign: bool = False
     """The case files are not those that the ledger was written for."""
+    shard: tuple[int, int] = (1, 1)
+    """(i, n): of n parts of the cases, by a hash of their ids, the i-th."""
 
     def takes(self, case: Case, api: Api) -> bool:
         """Whether the selection contains this case of this API."""
@@ -48,12 +52,18 @@ class Selection:
             and (not self.ops or case.op.name in self.ops)
             and (not self.apis or any(glob(p, api.name) for p in self.apis))
             and (not self.keyword or self.keyword in case.id or glob(self.keyword, case.id))
+            and in_shard(case.id, self.shard)
         )
 
     @property
     def whole(self) -> bool:
         """Whether every case of the selected ops and backends is in: only then is an unused entry stale."""
-        return not self.apis and not self.keyword and not self.foreign
+        return not self.apis and not self.keyword and not self.foreign and self.shard[1] == 1
+
+
+def in_shard(case: str, shard: tuple[int, int]) -> bool:
+    """Whether a case id falls into shard i of n: the same on every machine."""
+    return int.from_bytes(blake2b(case.encode(), digest_size=8).digest()) % shard[1] == shard[0] - 1
 
 
 @dataclass
@@ -233,6 +243,9 @@ class _Line:
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "numpy": np.__version__,
+            "digest": suite_digest(self.suite),
+            "commit": suite_commit(),
+            "seed": "the name of each case and tensor",
         }
         self.stream.write(
             {
@@ -241,7 +254,13 @@ class _Line:
                 "suite": suite,
                 "oracle": precision,
                 "argv": argv,
-                "shard": "1/1",
+                "shard": "{}/{}".format(*self.selection.shard),
+                "selection": {
+                    "ops": sorted(self.selection.ops),
+                    "apis": sorted(self.selection.apis),
+                    "keyword": self.selection.keyword,
+                    "foreign": self.selection.foreign,
+                },
             },
             (0,),
         )
@@ -392,6 +411,7 @@ class _Line:
                 "outcomes": dict(sorted(self.summary.outcomes.items())),
                 "claims": dict(sorted(self.summary.claims.items())),
                 "exit": int(self.summary.exit_code),
+                **({} if self.selection.shard[1] == 1 else {"hits": sorted(self.ledger.hits)}),
             },
             (5,),
         )

@@ -1,7 +1,11 @@
 """What a loaded suite is made of: ops, their APIs, their cases."""
 
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +87,24 @@ class Operator:
     apis: tuple[Api, ...]
     file: Path
     cases: list[Case] = field(default_factory=list)
+
+
+def suite_digest(suite: list[Operator]) -> str:
+    """Name a suite by the bits that decide what a run expects: its case files and its references."""
+    digest = blake2b(digest_size=8)
+    for op in sorted(suite, key=lambda op: op.name):
+        digest.update(op.file.read_bytes() if op.file.is_file() else op.name.encode())
+    for source in sorted(Path(str(files("conformance.reference"))).glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def suite_commit() -> str:
+    """Return the commit that this checkout is at, with `-dirty` where files differ; else nothing."""
+    here = Path(__file__).resolve().parent
+    git = shutil.which("git")
+    if git is None or not (here.parent / ".git").exists():
+        return ""
+    command = [git, "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    return said.stdout.strip() if said.returncode == 0 else ""

@@ -1,5 +1,6 @@
 """The comparison: dtype, shape, masks, then numbers; and it says how much it compared."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,12 +195,12 @@ def test_a_pass_has_figures_too_and_no_message() -> None:
 @pytest.mark.parametrize(
     ("got", "status", "convention"),
     [
-        ([0.0, 3.0], "pass", "low"),
-        ([2.0, 3.0], "pass", "high"),
-        ([1.0, 3.0], "pass", "between"),
-        ([-1.0, 3.0], "fail", "low"),
-        ([3.0, 3.0], "fail", "high"),
-        ([0.0, 9.0], "fail", "low"),
+        ([0.0, 3.0], "pass", "below"),
+        ([2.0, 3.0], "pass", "above"),
+        ([1.0, 3.0], "pass", "middle"),
+        ([-1.0, 3.0], "fail", "mixed"),
+        ([3.0, 3.0], "fail", "mixed"),
+        ([0.0, 9.0], "fail", "below"),
     ],
 )
 def test_at_a_kink_any_subgradient_conforms_and_is_recorded(
@@ -214,9 +215,17 @@ def test_at_a_kink_any_subgradient_conforms_and_is_recorded(
         assert "in [0, 2]" in check.message
 
 
+def test_a_negative_cotangent_does_not_swap_the_conventions() -> None:
+    """The end with the slope below is then the higher one: −1 · 0 above −1 · 1."""
+    answer = replace(exact([-1.0, 0.0], high=[0.0, 1.0]), below=np.array([0.0, 0.0], np.longdouble))
+    assert held([0.0, 0.0], answer, "grad.input").convention == "below"
+    assert held([-1.0, 1.0], answer, "grad.input").convention == "above"
+    assert held([-0.5, 0.5], answer, "grad.input").convention == "middle"
+
+
 def test_a_backend_that_picks_both_ends_has_no_single_convention() -> None:
-    """Low here and high there is neither; without kinks there is nothing to record."""
-    assert held([0.0, 1.0], exact([0.0, 0.0], high=[1.0, 1.0])).convention == "between"
+    """The slope below here and above there is neither; without kinks there is nothing to record."""
+    assert held([0.0, 1.0], exact([0.0, 0.0], high=[1.0, 1.0])).convention == "mixed"
     assert held([0.0, 1.0], exact([0.0, 1.0])).convention == ""
 
 

@@ -163,3 +163,13 @@ def test_the_latest_run_validates(validator: Any) -> None:
         if shape not in seen:  # thousands of rows have few shapes
             seen.add(shape)
             validator.validate(row)
+
+
+@pytest.mark.parametrize(("name", "option"), [("run", []), ("report", ["--report"])])
+def test_the_schemas_in_the_wheel_are_those_that_the_command_prints(
+    capsys: pytest.CaptureFixture[str], name: str, option: list[str]
+) -> None:
+    """A file for those who do not install us; after a change: `conformance schema > …`."""
+    assert main(["schema", *option]) == 0
+    shipped = Path(__file__).parent.parent / "conformance" / "schemas" / f"{name}.schema.json"
+    assert capsys.readouterr().out == shipped.read_text(encoding="utf-8")
