@@ -1,0 +1,157 @@
+"""Whether streams belong together: the same suite, each shard once, no result twice, all of them finished."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from conformance.errors import InvalidFileError
+from conformance.load import Operator
+from conformance.run import in_shard
+from conformance.stream import Row, read_stream
+
+SAME_SUITE = ("name", "version", "commit", "digest", "seed")
+SAME_BACKEND = ("framework", "version", "device", "mode", "flags", "numpy")
+
+
+@dataclass
+class Stream:
+    """One finished stream, its rows by kind."""
+
+    path: Path
+    run: Row = field(default_factory=dict)
+    backends: list[Row] = field(default_factory=list)
+    results: list[Row] = field(default_factory=list)
+    claims: list[Row] = field(default_factory=list)
+    ledger: list[Row] = field(default_factory=list)
+    end: Row = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The backends, in the order of the run."""
+        return [str(row["backend"]) for row in self.backends]
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """(i, n): it is the i-th of n."""
+        i, _, n = str(self.run.get("shard", "1/1")).partition("/")
+        if i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n):
+            return int(i), int(n)
+        raise InvalidFileError(f"{self.path}:1:1", f"shard {self.run['shard']!r} is not I/N")
+
+    @property
+    def hits(self) -> set[str]:
+        """Ids of the ledger entries that matched something: as the run counted, else as its rows name."""
+        if "hits" in self.end:
+            return set(self.end["hits"])
+        return {str(row["ledger"]) for row in (*self.results, *self.claims) if row.get("ledger")}
+
+
+def read(path: Path) -> Stream:
+    """Read a stream that is finished.
+
+    Raises:
+        InvalidFileError: it is not a stream, did not end, or a backend was lost on the way.
+
+    """
+    stream = Stream(path)
+    lists = {
+        "backend": stream.backends,
+        "result": stream.results,
+        "claim": stream.claims,
+        "ledger": stream.ledger,
+    }
+    for row in read_stream(path, partial=True):
+        kind = row["type"]
+        if kind in lists:
+            lists[kind].append(row)
+        elif kind == "run":
+            stream.run = row
+        elif kind == "end":
+            stream.end = row
+    lost = [f"{row['backend']} was lost: {row['lost']}" for row in stream.backends if row.get("lost")]
+    if not stream.end:
+        _refuse(path, "the run did not finish: no `end` line", "run this shard again")
+    if stream.end.get("complete") is not True or lost:
+        _refuse(path, f"the run is incomplete: {'; '.join(lost) or 'a backend was lost'}", "run it again")
+    _ = stream.shard
+    return stream
+
+
+def check_streams(streams: list[Stream], suite: list[Operator]) -> None:
+    """Refuse streams that do not make one run.
+
+    Raises:
+        InvalidFileError: naming the streams, and in what they differ or what is missing.
+
+    """
+    first = streams[0]
+    for other in streams[1:]:
+        for key in SAME_SUITE:
+            _same(first, other, f"suite.{key}", first.run["suite"].get(key), other.run["suite"].get(key))
+        for key in ("oracle", "selection"):
+            _same(first, other, key, first.run.get(key), other.run.get(key))
+    by_backend: dict[str, list[Stream]] = defaultdict(list)
+    for stream in streams:
+        for name in stream.names:
+            by_backend[name].append(stream)
+    for name, parts in by_backend.items():
+        _check_environment(name, parts)
+        _check_shards(name, parts)
+        _check_ops(name, parts, suite)
+    _check_twice(streams)
+
+
+def _check_environment(name: str, parts: list[Stream]) -> None:
+    first, *others = [(part, row) for part in parts for row in part.backends if row["backend"] == name]
+    for part, row in others:
+        for key in SAME_BACKEND:
+            _same(first[0], part, f"{name}'s {key}", first[1].get(key), row.get(key))
+
+
+def _check_shards(name: str, parts: list[Stream]) -> None:
+    have: dict[int, Stream] = {}
+    _, of = parts[0].shard
+    for part in parts:
+        i, n = part.shard
+        _same(parts[0], part, f"the number of {name}'s shards", of, n)
+        if i in have:
+            _refuse(part.path, f"shard {i}/{n} of {name} is in {have[i].path} too", "name each stream once")
+        have[i] = part
+    missing = [f"{i}/{of}" for i in range(1, of + 1) if i not in have]
+    if missing:
+        there = ", ".join(str(have[i].path) for i in sorted(have))
+        _refuse(there, f"shard {', '.join(missing)} of {name} is missing", "name the streams of all shards")
+
+
+def _check_ops(name: str, parts: list[Stream], suite: list[Operator]) -> None:
+    """Refuse a shard that ran none of an op's cases while another ran some, unless none fell to it."""
+    selection = parts[0].run.get("selection") or {}
+    if len(parts) == 1 or selection.get("apis") or selection.get("keyword"):
+        return
+    ran = {id(part): {row["op"] for row in part.results if row["backend"] == name} for part in parts}
+    together = set().union(*ran.values())
+    for part in parts:
+        for op in suite:
+            if op.name not in together - ran[id(part)] or not any(a.backend == name for a in op.apis):
+                continue
+            if any(in_shard(case.id, part.shard) for case in op.cases):
+                _refuse(part.path, f"different ops: {name} ran {op.name} in another shard, not in this one")
+
+
+def _check_twice(streams: list[Stream]) -> None:
+    seen: dict[tuple[str, str], Path] = {}
+    for stream in streams:
+        for case, api in dict.fromkeys((row["case"], row["api"]) for row in stream.results):
+            if other := seen.get((case, api)):
+                _refuse(stream.path, f"duplicate: {case} of {api} is in {other} too", "name each stream once")
+            seen[case, api] = stream.path
+
+
+def _same(first: Stream, other: Stream, what: str, ours: Any, theirs: Any) -> None:
+    if ours != theirs:
+        _refuse(other.path, f"{what} is {theirs!r}, but {ours!r} in {first.path}", "merge runs of one suite")
+
+
+def _refuse(where: Path | str, what: str, remedy: str = "") -> NoReturn:
+    raise InvalidFileError(str(where), what, remedy)
