@@ -1,5 +1,6 @@
 """The command line."""
 
+import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -11,39 +12,20 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from conformance import cli_runs
 from conformance.adapters import BACKENDS
 from conformance.arrays import NDArray
+from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, OpOption, app, chosen
 from conformance.errors import Exit, InvalidFileError, UsageError
 from conformance.ledger import load_ledger
-from conformance.load import Api, Case, Operator, find_case, load_suite, shipped_cases
+from conformance.load import Api, Case, find_case, load_suite, shipped_cases
 from conformance.pool import backend_spec
 from conformance.run import Selection, expectation, resolved_params, run
 
 if TYPE_CHECKING:
     from conformance.audit import Score
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Conformance of PyTorch, PaddlePaddle and MindSpore operators with a NumPy oracle.",
-)
-
-CasesOption = Annotated[Path | None, typer.Option("--cases", help="Folder (or file) of case files.")]
-LedgerOption = Annotated[
-    Path | None, typer.Option("--ledger", help="Folder of the ledger of known discrepancies.")
-]
-OpOption = Annotated[list[str] | None, typer.Option("--op", help="Only this operator (repeatable).")]
-DEFAULT_OUT = Path("reports/latest")
-
-
-def _suite(cases: Path | None, ops: list[str] | None = None) -> list[Operator]:
-    suite = load_suite(cases, ops or ())
-    unknown = set(ops or ()) - {op.name for op in suite}
-    if unknown:
-        raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(op.name for op in suite)}")
-    return [op for op in suite if not ops or op.name in ops]
+__all__ = ["app", "cli_runs"]
 
 
 def _binding(case: Case, name: str) -> Api:
@@ -68,18 +50,21 @@ def run_command(
     cases: CasesOption = None,
     ledger: LedgerOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds a case may take.")] = 30.0,
+    shard: Annotated[str, typer.Option(help="I/N: the I-th of N parts of the cases.")] = "1/1",
+    site: Annotated[bool, typer.Option("--site/--no-site", help="Write the HTML report too.")] = True,
 ) -> None:
     """Run cases through real frameworks and hold them against the oracle."""
-    from conformance.report.build import write_report  # noqa: PLC0415 - Jinja2 is not needed to start
+    from conformance.publish.formats import write_run  # noqa: PLC0415 - Jinja2 is not needed to start
     from conformance.terminal import progress, summarise  # noqa: PLC0415 - nor is Rich's progress
 
-    suite, known = _suite(cases, op), load_ledger(ledger)
+    suite, known = chosen(cases, op), load_ledger(ledger)
     selection = Selection(
         tuple(backend_spec(name) for name in backend or BACKENDS),
         tuple(op or ()),
         tuple(api or ()),
         keyword,
         foreign=cases is not None and ledger is None,
+        shard=_shard(shard),
     )
     console, began = Console(), time.perf_counter()
     try:
@@ -89,9 +74,17 @@ def run_command(
         if (partial := out / "run.jsonl.part").exists():
             print(f"not complete; what finished is in {partial}", file=sys.stderr)
         raise
-    write_report(out / "run.jsonl", out, suite, known)
+    write_run(out, suite, known, site=site)
     summarise(console, summary, out, time.perf_counter() - began)
     raise typer.Exit(summary.exit_code)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    i, n = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= i <= n:
+        raise UsageError(f"--shard takes I/N with 1 ≤ I ≤ N, as 2/4; not {text!r}")
+    return i, n
 
 
 @app.command("list")
@@ -101,7 +94,7 @@ def list_command(
     ids: Annotated[bool, typer.Option("--ids", help="Every case id, one a line.")] = False,
 ) -> None:
     """List operators and their APIs, or every case id."""
-    suite = _suite(cases, op)
+    suite = chosen(cases, op)
     if ids:
         for operator in suite:
             for case in operator.cases:
@@ -153,12 +146,12 @@ def repro_command(
     cases: CasesOption = None,
 ) -> None:
     """Print a script that shows a discrepancy with NumPy and the framework alone."""
+    from conformance.fold import read_run  # noqa: PLC0415
     from conformance.repro import script  # noqa: PLC0415 - only this command writes scripts
-    from conformance.stream import read_stream  # noqa: PLC0415
 
     found = find_case(load_suite(cases, [case.partition("/")[0]]), case)
     binding = _binding(found, api)
-    stream = list(read_stream(results, partial=True))
+    stream = list(read_run(results, partial=True))
     versions = {row["backend"]: row["version"] for row in stream if row["type"] == "backend"}
     rows = [
         row
@@ -181,7 +174,7 @@ def check_command(op: OpOption = None, cases: CasesOption = None, ledger: Ledger
     """
     from conformance.coverage import check_coverage  # noqa: PLC0415 - only here
 
-    suite, known = _suite(cases, op), load_ledger(ledger)
+    suite, known = chosen(cases, op), load_ledger(ledger)
     ours = cases is None or cases.resolve().is_relative_to(shipped_cases().resolve())
     for operator in suite:
         for case in operator.cases:
@@ -200,24 +193,15 @@ def check_command(op: OpOption = None, cases: CasesOption = None, ledger: Ledger
 
 
 @app.command("schema")
-def schema_command() -> None:
-    """Print the JSON Schema of a line of run.jsonl."""
-    from conformance.schema import stream_schema  # noqa: PLC0415 - only here
-
-    print(msgspec.json.format(msgspec.json.encode(stream_schema()), indent=2).decode())
-
-
-@app.command("report")
-def report_command(
-    results: Annotated[Path, typer.Argument(help="A run.jsonl.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = DEFAULT_OUT,
-    cases: CasesOption = None,
-    ledger: LedgerOption = None,
+def schema_command(
+    report: Annotated[bool, typer.Option("--report", help="That of report.json instead.")] = False,
 ) -> None:
-    """Write the HTML report of a run."""
-    from conformance.report.build import write_report  # noqa: PLC0415 - only here
+    """Print the JSON Schema of a line of run.jsonl, or of report.json."""
+    from conformance.fold import report_schema  # noqa: PLC0415 - only here
+    from conformance.schema import stream_schema  # noqa: PLC0415
 
-    print(write_report(results, out, load_suite(cases), load_ledger(ledger)))
+    schema = report_schema() if report else stream_schema()
+    print(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode())
 
 
 @app.command("documents")
@@ -233,32 +217,14 @@ def documents_command(
     raise typer.Exit(Exit.OK if update or not any(changed.values()) else Exit.UNEXPECTED)
 
 
-@app.command("findings")
-def findings_command(
-    results: Annotated[Path, typer.Argument(help="A run.jsonl.")] = DEFAULT_OUT / "run.jsonl",
-    write: Annotated[
-        Path | None, typer.Option("--write", help="Put the table between the marks of this document.")
-    ] = None,
-) -> None:
-    """Print what a run found, by operator and framework, as a table in Markdown."""
-    from conformance.findings import findings, rewritten  # noqa: PLC0415 - only here
-    from conformance.stream import read_stream  # noqa: PLC0415
-
-    table = findings(list(read_stream(results)), load_suite(), load_ledger())
-    if write is None:
-        print(table)
-    else:
-        write.write_text(rewritten(write.read_text(), table))
-
-
 @app.command("audit")
 def audit_command(op: OpOption = None, cases: CasesOption = None) -> None:
     """Plant faults in an honest backend and count how many the cases catch."""
     from conformance.audit import audit, render  # noqa: PLC0415 - only here
 
-    names = [operator.name for operator in _suite(cases, op)]
+    names = [operator.name for operator in chosen(cases, op)]
     if len(names) == 1:
-        scores = audit(_suite(cases, names))
+        scores = audit(chosen(cases, names))
     else:
         with ProcessPoolExecutor() as processes:
             scores = list(processes.map(_audit_one, [cases] * len(names), names))
@@ -269,21 +235,5 @@ def audit_command(op: OpOption = None, cases: CasesOption = None) -> None:
 def _audit_one(cases: Path | None, name: str) -> "Score":
     from conformance.audit import audit  # noqa: PLC0415 - only here
 
-    (score,) = audit(_suite(cases, [name]))
+    (score,) = audit(chosen(cases, [name]))
     return score
-
-
-ledger_app = typer.Typer(help="The ledger of known discrepancies.", no_args_is_help=True)
-app.add_typer(ledger_app, name="ledger")
-
-
-@ledger_app.command("update")
-def ledger_update_command(
-    results: Annotated[Path, typer.Argument(help="A run.jsonl.")] = DEFAULT_OUT / "run.jsonl",
-    cases: CasesOption = None,
-) -> None:
-    """Propose entries for a run's unexpected results; each needs a reason before `check` accepts it."""
-    from conformance.propose import proposals  # noqa: PLC0415 - only here
-    from conformance.stream import read_stream  # noqa: PLC0415
-
-    sys.stdout.write(proposals(list(read_stream(results, partial=True)), load_suite(cases)))

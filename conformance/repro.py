@@ -20,7 +20,7 @@ from conformance.repro_relations import relation_text, written_inputs
 from conformance.run import expectation, resolved_params
 from conformance.types import Category
 
-__all__ = ["execute_many", "script"]
+__all__ = ["execute_many", "recall", "script"]
 
 CHILD_SECONDS = 60
 
@@ -64,7 +64,7 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
     dialect = DIALECTS[api.backend]
     inputs, helpers = written_inputs(case, api, dialect)
     call = call_text(case, api)
-    expected = _expected(case, api)
+    expected = recall(case, api)
     if row["check"] == "relation.inputs":
         row = {**row, "check": "output", "kind": "mutated_input"}
     if row["check"].startswith("relation."):
@@ -132,7 +132,7 @@ def _seen(dialect: Dialect, version: str) -> str:
 _memory: list[tuple[Case, str, Expectation | None]] = []
 
 
-def _expected(case: Case, api: Api) -> Expectation | None:
+def recall(case: Case, api: Api) -> Expectation | None:
     """Ask the oracle, remembering its last answers: the scripts of one case follow each other."""
     params = repr(sorted(resolved_params(case, api).items()))
     for known, given, answer in _memory:

@@ -1,13 +1,19 @@
-"""The report in a real browser: from disk, offline, on a phone, light and dark, with and without scripts."""
+"""The site in a real browser: from disk, offline, on a phone, light and dark, with and without scripts."""
 
 import importlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import (  # type: ignore[import-not-found]  # beside this file, wherever pytest starts
+
+from conformance.changes import compare_runs
+from conformance.report import links
+from conformance.report.facts import read_facts
+from conformance.report.site import Site, write_site
+from tests.report_rows import (
     BASIC,
     CRASHED,
     HOSTILE,
@@ -17,8 +23,9 @@ from test_report import (  # type: ignore[import-not-found]  # beside this file,
     TORCH_CLASS,
     WRONG,
     entry,
-    page,
     result,
+    stream,
+    suite,
 )
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -32,7 +39,21 @@ ARGUMENTS = (
     "--disable-sync",
 )
 LONG = "multi_margin_loss/" + "a-very-long-name-" * 8 + "[float32,none]"
-VIEWS = [(width, scheme) for width in (390, 1440) for scheme in ("light", "dark")]
+OTHER = "multi_margin_loss/basic[float64,p=2,mean]"
+PAGES = {
+    "index": links.INDEX,
+    "operator": links.op_page("multi_margin_loss"),
+    "discrepancy": links.discrepancy_page(BASIC, TORCH),
+    "crash": links.discrepancy_page(LONG, PADDLE),
+    "mechanism": links.mechanism_page("torch-margin"),
+    "backend": links.backend_page("torch"),
+    "ledger": links.LEDGER,
+    "claims": links.CLAIMS,
+    "compare": links.COMPARE,
+}
+VIEWS = [(390, "dark"), (390, "light"), (1440, "dark"), (1440, "light")]
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
 
 
 def module(name: str) -> Any:
@@ -54,49 +75,64 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a page with every kind of row, long names and hostile strings."""
-    known = {**WRONG, "outcome": "known", "ledger": "torch-margin"}
+DETAIL = {
+    "dtype": "float32",
+    "shape": [2],
+    "nan": 0,
+    "inf": 1,
+    "expected_nan": 0,
+    "expected_inf": 0,
+    "yardstick": {"max_abs": 1e-7, "over_bound": 0.2},
+    "heat": {"block": [1, 1], "levels": [".k", "5!"]},
+    "ulp_histogram": [[None, 1], [3, 1], [23, 2]],
+    "worst": [
+        {"at": [1], "got": 0.0, "low": 1.25, "high": 1.25, "bound": 2.5e-7, "ratio": 5e6, "ulp": 1e7},
+    ],
+}
+
+
+def rows() -> list[dict[str, Any]]:
+    """Every kind of row, long names and hostile strings."""
+    known = {**WRONG, "outcome": "known", "ledger": "torch-margin", "detail": DETAIL}
     seen = {"domain": "undefined", "status": "observed", "digest": "cc", "message": f"returned {HOSTILE}"}
-    claim = {
-        "type": "claim",
-        "op": "multi_margin_loss",
-        "api": TORCH,
-        "backend": "torch",
-        "evidence": [BASIC],
-    }
-    rows = [
+    claim: dict[str, Any] = {"type": "claim", "op": "multi_margin_loss", "api": TORCH, "backend": "torch"}
+    claim |= {"evidence": [BASIC], "source": "https://e.org/d", "outcome": "ok"}
+    return [
+        result(max_ulp=0.5, mean_ulp=0.1, case=OTHER, convention="below", check="grad.input"),
         result(**known),
         result(api=TORCH_CLASS, **known),
-        result(api=PADDLE, domain="extended", **{**REFUSED, "message": HOSTILE * 5}),
+        result(api=PADDLE),
+        result(api=PADDLE, domain="extended", case=OTHER, **{**REFUSED, "message": HOSTILE * 5}),
         result(api=PADDLE, case=LONG, **CRASHED),
-        result(status="unsupported", declared="the document names float32 only"),
-        result(outcome="stale", ledger="torch-margin"),
+        result(status="unsupported", declared="the document names float32 only", case=OTHER),
+        result(outcome="stale", ledger="torch-margin", case=OTHER, check="output"),
         result(case=LONG, **seen),
-        claim
-        | {
-            "claim": "formula",
-            "says": HOSTILE,
-            "source": "https://e.org/d",
-            "verdict": "refuted",
-            "why": "x",
-        },
-        claim | {"claim": "shape", "says": "(N, C)", "source": "https://e.org/d", "verdict": "confirmed"},
+        claim | {"claim": "formula", "says": HOSTILE, "verdict": "refuted", "why": "x", "kind": ""},
+        claim | {"claim": "shape", "says": "(N, C)", "verdict": "confirmed"},
     ]
-    folder = tmp_path_factory.mktemp("report")
-    page(folder, rows, entry("torch-margin", reason=f"It forgets the margin. {HOSTILE}"))
-    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the site of a run with every kind of row, compared with an earlier run in which all was well."""
+    new, old = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("old")
+    ledger = entry("torch-margin", reason=f"It forgets the margin. {HOSTILE}")
+    facts = read_facts(stream(new, rows()))
+    before = read_facts(stream(old, [result(), result(api=PADDLE, case=OTHER)]))
+    write_site(Site(facts, suite(), ledger, compare_runs(before, facts)), new)
+    return new
 
 
 @pytest.fixture
-def visit(browser: Any, report: Path) -> Iterator[Any]:
-    """Open the page; at the end, nothing was complained of and nothing fetched from elsewhere."""
+def visit(browser: Any, folder: Path) -> Iterator[Any]:
+    """Open a page; at the end, nothing was complained of and nothing fetched from elsewhere."""
     complaints: list[str] = []
     requests: list[str] = []
     contexts = []
 
-    def open_page(width: int = 1440, scheme: str = "light", **more: Any) -> Any:
+    def open_page(
+        path: str = links.INDEX, width: int = 1440, scheme: str = "light", query: str = "", **more: Any
+    ) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
         contexts.append(context)
         tab = context.new_page()
@@ -104,73 +140,99 @@ def visit(browser: Any, report: Path) -> Iterator[Any]:
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
         tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(report.as_uri())
+        tab.on("requestfailed", lambda request: complaints.append(f"failed {request.url}"))
+        tab.goto((folder / path).as_uri() + query)
         return tab
 
     yield open_page
     for context in contexts:
         context.close()
     assert complaints == []
-    assert all(url.startswith(report.parent.as_uri() + "/") for url in requests)
+    assert all(url.startswith(folder.as_uri() + "/") for url in requests)
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_scrolls_sideways(visit: Any, name: str) -> None:
+    """Folded and unfolded, on a phone and a desk; wide tables scroll inside of their own container."""
+    for width in (390, 1440):
+        tab = visit(PAGES[name], width)
+        assert tab.evaluate(OVERFLOW) == 0
+        tab.evaluate(UNFOLD)
+        assert tab.evaluate(OVERFLOW) == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
-def test_the_page_never_scrolls_sideways(visit: Any, width: int, scheme: str) -> None:
-    """Folded and unfolded; wide tables and arrays scroll inside of their own container."""
-    tab = visit(width, scheme)
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert tab.evaluate(overflow) == 0
-    tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    assert tab.evaluate(overflow) == 0
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
-def test_axe_finds_nothing_against_wcag_aa(visit: Any, width: int, scheme: str) -> None:
-    """Contrast, names, headings, tables: with everything unfolded."""
+def test_axe_finds_nothing_against_wcag_aa(visit: Any, name: str, width: int, scheme: str) -> None:
+    """Contrast, names, headings, tables: with everything unfolded, on every type of page."""
     axe = module("axe_playwright_python.sync_playwright")
-    tab = visit(width, scheme)
-    tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+    tab = visit(PAGES[name], width, scheme)
+    tab.evaluate(UNFOLD)
+    options = {
+        "preload": False,
+        "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    }
     found = axe.Axe().run(tab, options=options).response["violations"]
     assert [(each["id"], [node["html"][:200] for node in each["nodes"][:3]]) for each in found] == []
 
 
-def test_light_and_dark_differ(visit: Any) -> None:
-    """The reader's own preference decides."""
+def test_the_style_and_the_script_are_in_force(visit: Any) -> None:
+    """The policy of a page lets in what stands beside it on disk, and the reader's own scheme decides."""
     colour = "getComputedStyle(document.body).backgroundColor"
     assert visit(scheme="light").evaluate(colour) != visit(scheme="dark").evaluate(colour)
+    assert visit().locator("#filter").is_visible()
 
 
-def test_without_scripts_everything_is_there(visit: Any) -> None:
-    """Only the filter is missing; a group unfolds by itself."""
-    tab = visit(java_script_enabled=False)
+@pytest.mark.parametrize("name", PAGES)
+def test_without_scripts_everything_is_there(visit: Any, name: str) -> None:
+    """Only filters and tabs are missing: no panel is hidden, and every fold opens by itself."""
+    tab = visit(PAGES[name], java_script_enabled=False)
     assert not tab.locator("#filter").is_visible()
-    group = tab.locator("details.group", has_text="torch-margin").first
-    group.locator("summary").first.click()
-    assert group.get_by_text("Who agrees with whom").is_visible()
-    assert tab.locator("h2#answer").inner_text().endswith("Yes.")
+    assert tab.locator("main h1").is_visible()
+    assert tab.locator("main [hidden]:not(form)").count() == 0
+    for fold in tab.locator("main details:visible > summary").all()[:2]:
+        fold.click()
 
 
-def test_the_filter_hides_what_does_not_match(visit: Any) -> None:
-    """By backend and by words; Clear brings everything back."""
+def test_a_person_gets_from_the_index_to_a_script(visit: Any) -> None:
+    """The finding, its page, the script: three clicks, none of them a search."""
     tab = visit()
-    shown = tab.locator("details.group:visible")
-    assert shown.count() == 3
-    tab.select_option("select[name=backend]", "paddle")
-    assert shown.count() == 2
-    tab.fill("input[name=text]", "refuses")
-    assert shown.count() == 1
-    assert tab.locator("#filter output").inner_text() == "1 of 3 groups shown"
-    tab.click("#filter button")
-    tab.wait_for_function("document.querySelector('#filter output').textContent.startsWith('3 of 3')")
-    assert shown.count() == 3
+    assert "Is anything unexpected?" in tab.locator("main").inner_text()
+    tab.locator(f"main a[href='{links.discrepancy_page(LONG, PADDLE)}']").first.click()
+    assert "multi_margin_loss" in tab.locator("h1").inner_text()
+    tab.go_back()
+    tab.locator(f"main a[href='{PAGES['operator']}']").first.click()
+    tab.evaluate(UNFOLD)
+    tab.locator(f"main a[href$='{PAGES['mechanism']}']").first.click()
+    tab.locator(f"main a[href$='{PAGES['discrepancy']}']").first.click()
+    assert "import torch" in tab.locator("main").inner_text()
 
 
-def test_a_finding_leads_to_its_group(visit: Any) -> None:
-    """From the first list to the evidence in one click, unfolded, even if the filter had hidden it."""
+def test_every_link_leads_somewhere(folder: Path) -> None:
+    """Inside of the site each one to a file that is there, and to a place in it."""
+    texts = {path: path.read_text("utf-8") for path in folder.rglob("*.html")}
+    assert len(texts) >= len(PAGES)
+    lost = []
+    for path, text in texts.items():
+        for href in re.findall(r'href="([^"]+)"', text):
+            if href.startswith(("http:", "https:")):
+                continue
+            file, _, place = href.partition("#")
+            target = (path.parent / file.partition("?")[0]).resolve() if file.partition("?")[0] else path
+            if target.name == "report.json.gz":
+                continue  # written beside the site by `run`
+            if not target.is_file() or (place and target in texts and f'id="{place}"' not in texts[target]):
+                lost.append((str(path.relative_to(folder)), href))
+    assert lost == []
+
+
+def test_all_is_reached_by_the_keyboard(visit: Any) -> None:
+    """The first Tab skips to the content; every link and fold takes the focus, and shows it."""
     tab = visit()
-    tab.fill("input[name=text]", "nothing has these words")
-    tab.click("ul.surprises a >> nth=0")
-    group = tab.locator("details.group:target")
-    assert group.is_visible()
-    assert group.evaluate("(each) => each.open")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.closest('main') !== null")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert tab.evaluate(outline) != "none"

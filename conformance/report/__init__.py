@@ -1,5 +1,1 @@
-"""The report: a stream turned into one static page that opens from disk, for people."""
-
-from conformance.report.build import write_report
-
-__all__ = ["write_report"]
+"""The report: a run turned into a static site that opens from disk, for people."""

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from conformance.report.facts import FAILING, show
+from conformance.report.facts import FAILING, Facts, show
 from conformance.stream import Row
 
 ORDER = ("pass", *FAILING, "observed", "unsupported", "notrun", "harness")
 
 
 _CONVENTIONS = {
-    "low": "; at the kink it takes the lowest subgradient",
-    "high": "; at the kink it takes the highest subgradient",
-    "between": "; at the kinks its subgradients lie between the ends",
+    "below": "; at the kink it takes the slope below",
+    "above": "; at the kink it takes the slope above",
+    "middle": "; at the kink it takes the middle of the slopes",
+    "mixed": "; at the kinks it takes now one slope, now another",
 }
 
 
@@ -32,6 +33,37 @@ def camps(rows: list[Row]) -> list[Camp]:
         camp = found.setdefault(key, Camp(row["status"], _said(row)))
         camp.apis.append(row["api"])
     return sorted(found.values(), key=lambda camp: (ORDER.index(camp.status), -len(camp.apis)))
+
+
+@dataclass
+class Answers:
+    """What every API did on the checks of a case, those together that were answered alike."""
+
+    checks: list[str]
+    camps: list[Camp]
+    suspect_oracle: bool
+    apis: dict[str, str] = field(default_factory=dict)
+    """Every API that answered, with its status."""
+
+
+def answers(failing: list[Row], facts: Facts) -> list[Answers]:
+    """Say for each failing check who agrees with whom, once for checks with the same camps."""
+    found: list[Answers] = []
+    for row in failing:
+        rows = facts.answers(row)
+        one = Answers(
+            [str(row["check"])], camps(rows), suspect_oracle(rows), {r["api"]: r["status"] for r in rows}
+        )
+        same = next((each for each in found if _alike(each, one)), None)
+        if same:
+            same.checks += one.checks
+        else:
+            found.append(one)
+    return found
+
+
+def _alike(one: Answers, other: Answers) -> bool:
+    return (one.camps, one.suspect_oracle) == (other.camps, other.suspect_oracle)
 
 
 def suspect_oracle(rows: list[Row]) -> bool:

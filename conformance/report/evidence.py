@@ -1,7 +1,9 @@
-"""One discrepancy in full: inputs, expected, got, the bound, the other APIs, how to reproduce it."""
+"""One case of one API in full: inputs, what each check found, who agrees with whom, how to reproduce it."""
 
 import math
+import shlex
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -10,14 +12,18 @@ from conformance.arrays import NDArray, from_wire
 from conformance.errors import ConformanceError
 from conformance.judge import check_names
 from conformance.load import Api, Case, Operator, wire_params, wire_tensors
-from conformance.report.camps import Camp, camps, suspect_oracle
-from conformance.report.facts import Facts, multiple, number, show
+from conformance.oracle import Expectation
+from conformance.report.camps import Answers, answers
+from conformance.report.facts import FAILING, Facts, number
 from conformance.report.groups import Group
-from conformance.repro import script
+from conformance.report.sentences import Sentence, lead, verdict
+from conformance.repro import recall, script
 from conformance.run import resolved_params
 from conformance.stream import Row
+from conformance.types import Array
 
 SHOWN_ELEMENTS = 48
+_DRAWN = ("uniform", "grid", "labels", "label_sets", "signs")
 
 
 @dataclass
@@ -27,26 +33,43 @@ class Tensor:
     name: str
     about: str
     values: str
-    at_worst: str = ""
+    digest: str
+    seed: str
+    array: NDArray
+
+    def at(self, index: tuple[int, ...], shape: tuple[int, ...]) -> str:
+        """Return what stands at an element of a result [shape], or in its row; nothing where neither is.
+
+        An axis of another length is another axis: the second sample is not the second step in time.
+        """
+        place = index if self.array.shape == shape else index[:1]
+        if not place or self.array.shape[: len(place)] != shape[: len(place)]:
+            return ""
+        found = np.asarray(self.array[place])
+        if found.ndim == 0:
+            return str(found[()])
+        return values(found, most=6) if found.size else ""
 
 
 @dataclass
 class Evidence:
-    """The representative of a group."""
+    """What is known about one case of one API."""
 
-    row: Row
-    why: str = ""
+    rows: list[Row]
+    """All its checks."""
+    failing: list[Row]
+    first: Row
+    """The failing check that the verdict and the script are about."""
+    verdict: Sentence
+    answers: list[Answers]
+    case: Case | None = None
+    api: Api | None = None
     where: str = ""
+    expected: Expectation | None = None
     tensors: list[Tensor] = field(default_factory=list)
     params: list[tuple[str, str, str]] = field(default_factory=list)
-    metrics: list[tuple[str, str]] = field(default_factory=list)
-    bound_terms: list[tuple[str, str]] = field(default_factory=list)
-    factor: str = ""
-    camps: list[Camp] = field(default_factory=list)
-    suspect_oracle: bool = False
-    command: str = ""
     script: str = ""
-    no_script: str = ""
+    no_script: str = "this suite has no such case or API"
 
 
 class Library:
@@ -69,6 +92,11 @@ class Library:
 
 def representative(found: Group, library: Library) -> Row:
     """Choose the result to show: of the smallest non-empty inputs, float32 if possible, the largest error."""
+    return chosen(found.rows, library)
+
+
+def chosen(rows: list[Row], library: Library) -> Row:
+    """Choose of results of one cause the one to show, as `representative` does."""
 
     def place(row: Row) -> tuple[int, bool, float]:
         usual = "float32" in row["case"]
@@ -78,88 +106,81 @@ def representative(found: Group, library: Library) -> Row:
             -(number(row.get("error_over_bound")) or 0.0),
         )
 
-    return min(found.rows, key=place)
+    return min(rows, key=place)
 
 
-def evidence(row: Row, facts: Facts, library: Library) -> Evidence:
-    """Collect everything that is known about one result."""
-    answers = facts.answers(row)
-    shown = Evidence(
-        row,
-        metrics=_metrics(row),
-        camps=camps(answers),
-        suspect_oracle=suspect_oracle(answers),
-        command=f"conformance repro '{row['case']}' {row['api']}",
-    )
-    terms = {name: number(term) or 0.0 for name, term in (row.get("bound_terms") or {}).items()}
-    shown.bound_terms = [(name, f"{term:.3g}") for name, term in terms.items()]
-    bound, total = number(row.get("bound")), sum(terms.values())
-    if bound is not None and total > 0 and math.isfinite(total):
-        shown.factor = f"{bound / total:.3g}"
-    found = library.find(row)
+def evidence(rows: list[Row], facts: Facts, library: Library, *, scripted: bool = True) -> Evidence:
+    """Collect everything that is known about one case of one API.
+
+    Args:
+        rows: its results, in the order of the stream; at least one fails.
+        facts: the stream, for what the other APIs did.
+        library: the suite.
+        scripted: with the repro script, and the oracle's answer, which takes a few milliseconds.
+
+    """
+    failing = [row for row in rows if row["status"] in FAILING]
+    first = lead(failing)
+    shown = Evidence(rows, failing, first, verdict(failing), answers(failing, facts))
+    found = library.find(first)
     if found is None:
-        shown.no_script = "this suite has no such case or API"
         return shown
-    case, api = found
-    shown.why, shown.where = case.why, _below_cases(case.where)
-    shown.tensors = [_tensor(name, case, api, row.get("worst")) for name in case.specs]
-    sent = wire_params(case, api)
-    shown.params = [(n, repr(v), "given") for n, v in sent.items()]
-    defaults = {n: v for n, v in resolved_params(case, api).items() if n not in sent}
-    shown.params += [(n, repr(v), "its documented default") for n, v in defaults.items()]
-    shown.script, shown.no_script = _script(case, api, row, facts.version(row["backend"]))
+    shown.case, shown.api = case, api = found
+    shown.where = below_cases(case.where)
+    sent = wire_tensors(case, api)
+    shown.tensors = [_tensor(name, case, sent[name]) for name in case.specs]
+    shown.params = _params(case, api)
+    if scripted:
+        shown.expected = _expected(case, api)
+        shown.script, shown.no_script = _script(case, api, first, facts.version(first["backend"]))
     return shown
 
 
-def _below_cases(where: str) -> str:
+def below_cases(where: str) -> str:
     """Cut `file:line:column` to what is the same on every machine."""
     return f"cases/{where.rpartition('/cases/')[2]}" if "/cases/" in where else where.rpartition("/")[2]
 
 
-def _metrics(row: Row) -> list[tuple[str, str]]:
-    if not row.get("compared"):
-        return []
-    compared = f"{row.get('mismatched', 0):,} of {row['compared']:,}"
-    pairs: list[tuple[str, str]] = [("elements outside", compared)]
-    if row.get("undecided"):
-        pairs.append(("left undecided", f"{row['undecided']:,}"))
-    pairs.append(("error / bound", multiple(number(row.get("error_over_bound")))))
-    names = {"max_abs": "largest absolute error", "max_rel": "largest relative error", "max_ulp": "in ULP"}
-    pairs += [(name, _three(row.get(key))) for key, name in names.items()]
-    if row.get("convention"):
-        pairs.append(("subgradient at the kinks", str(row["convention"])))
-    return pairs
+def commands(row: Row, failing: list[Row]) -> list[str]:
+    """Return the commands that run the case again and print a script for each failing check."""
+    case, api = shlex.quote(row["case"]), shlex.quote(row["api"])
+    run = f"conformance run --backend {shlex.quote(row['backend'])} --api {api} -k {case} -o /tmp/run"
+    checks = [shlex.quote(str(each["check"])) for each in failing]
+    again = [f"conformance repro {case} {api} --check {check} --run /tmp/run/run.jsonl" for check in checks]
+    return [run, *again]
 
 
-def _three(value: Any) -> str:
-    parsed = number(value)
-    return "" if parsed is None else f"{parsed:.3g}" if math.isfinite(parsed) else show(value)
+def pytest_command(row: Row, where: str) -> str:
+    """Return the command that runs the case as a pytest item: `file::api::case`."""
+    file = where.partition(":")[0] or f"cases/{row['family']}/{row['op']}.yaml"
+    name = str(row["case"]).partition("/")[2]
+    item = shlex.quote(f"{file}::{row['api']}::{name}")
+    return f"pytest {item} --backend {shlex.quote(row['backend'])}"
 
 
-def _tensor(name: str, case: Case, api: Api, worst: list[int] | None) -> Tensor:
-    array = from_wire(wire_tensors(case, api)[name])
-    layout = "" if case.layouts[name] == "contiguous" else f", {case.layouts[name]}"
-    about = f"{array.dtype.name}{list(array.shape)}{layout}"
-    return Tensor(name, about, _values(array), _at_worst(array, worst))
-
-
-def _values(array: NDArray) -> str:
+def values(array: NDArray, most: int = SHOWN_ELEMENTS) -> str:
     """Write an array with as many digits as identify its elements; long ones by their edges."""
-    aligned = array.ndim > 1 and array.size <= SHOWN_ELEMENTS
+    aligned = array.ndim > 1 and array.size <= most
     width = max((len(str(element)) for element in array.flat), default=0) if aligned else 0
-    with np.printoptions(threshold=SHOWN_ELEMENTS, edgeitems=3, linewidth=116):
+    with np.printoptions(threshold=most, edgeitems=3 if most > 6 else 2, linewidth=116):
         return np.array2string(array, separator=", ", formatter={"all": lambda x: str(x).rjust(width)})
 
 
-def _at_worst(array: NDArray, worst: list[int] | None) -> str:
-    """Show what stands at the worst element (or in its row), where the whole array is not shown."""
-    if not worst or array.size <= SHOWN_ELEMENTS or array.ndim == 0 or worst[0] >= array.shape[0]:
-        return ""
-    index = tuple(worst) if len(worst) == array.ndim else (worst[0],)
-    if any(i >= n for i, n in zip(index, array.shape, strict=False)):
-        return ""
-    where = ", ".join(map(str, index))
-    return f"[{where}] = {_values(np.asarray(array[index]))}"
+def _params(case: Case, api: Api) -> list[tuple[str, str, str]]:
+    sent = wire_params(case, api)
+    defaults = {n: v for n, v in resolved_params(case, api).items() if n not in sent}
+    given = [(n, repr(v), "given") for n, v in sent.items()]
+    return given + [(n, repr(v), "its documented default") for n, v in defaults.items()]
+
+
+def _tensor(name: str, case: Case, wire: Array) -> Tensor:
+    array = from_wire(wire)
+    layout = "" if case.layouts[name] == "contiguous" else f", {case.layouts[name]}"
+    about = f"{array.dtype.name}{list(array.shape)}{layout}"
+    spec = case.specs[name]
+    drawn = isinstance(spec, dict) and any(kind in spec for kind in _DRAWN)
+    seed = f"{case.op.name}/{case.name}/{name}" if drawn else ""
+    return Tensor(name, about, values(array), blake2b(wire.data, digest_size=16).hexdigest(), seed, array)
 
 
 def _size(spec: Any) -> int:
@@ -173,10 +194,18 @@ def _size(spec: Any) -> int:
     return math.prod(shapes[0]) if shapes else 1
 
 
+def _expected(case: Case, api: Api) -> Expectation | None:
+    try:
+        return recall(case, api)
+    except ConformanceError:
+        return None
+
+
 def _script(case: Case, api: Api, row: Row, version: str) -> tuple[str, str]:
     """Return the repro script, or why there is none."""
-    if row["check"] not in check_names(case, api):
-        return "", f"in this suite the case has no check {row['check']!r}"
+    check = str(row["check"])
+    if check not in check_names(case, api) and not check.startswith("relation."):
+        return "", f"in this suite the case has no check {check!r}"
     try:
         return script(case, api, row, version), ""
     except ConformanceError as error:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conformance.stream import Row, read_stream
+from conformance.fold import fold, read_run, unfold
+from conformance.stream import Row
 
 FAILING = ("fail", "error", "crash", "timeout")
 UNEXPECTED = ("regression", "stale", "notrun", "harness")
@@ -109,7 +110,12 @@ def question(row: Row) -> tuple[str, str]:
 
 
 def read_facts(stream: Path) -> Facts:
-    """Read a stream, also one that did not end: the report then says so."""
+    """Read a stream or a folded report, also of a run that did not end: the report then says so."""
+    return facts_of(read_run(stream, partial=True))
+
+
+def facts_of(rows: Iterable[Row]) -> Facts:
+    """Sort the rows of a run; they are folded first, so a site is the same from a stream and a report."""
     facts = Facts()
     lists = {
         "backend": facts.backends,
@@ -117,7 +123,7 @@ def read_facts(stream: Path) -> Facts:
         "claim": facts.claims,
         "ledger": facts.ledger,
     }
-    for raw in read_stream(stream, partial=True):
+    for raw in unfold(fold(rows)):
         row, kind = _lenient(raw), raw["type"]
         if kind == "run":
             facts.run = row

@@ -89,6 +89,11 @@ def group(results: list[Row], entries: dict[str, Entry]) -> list[Group]:
     return sorted(found.values(), key=_place)
 
 
+def cause(row: Row) -> str:
+    """Name why a result fails, as far as is known: the ledger's entry, else the case without its variant."""
+    return str(row.get("ledger") or row["case"].partition("[")[0])
+
+
 def _empty(row: Row, entries: dict[str, Entry]) -> Group:
     kind = row.get("kind") or row["status"]
     # A refusal or a crash is one event, whatever number of quantities is missed by it.
@@ -99,7 +104,7 @@ def _empty(row: Row, entries: dict[str, Entry]) -> Group:
         backend=row["backend"],
         check=EVERY_CHECK if whole else row["check"],
         kind=kind,
-        cause=row.get("ledger") or row["case"].partition("[")[0],
+        cause=cause(row),
         known=row.get("outcome") == "known",
         entry=entries.get(row.get("ledger") or ""),
     )

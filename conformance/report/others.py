@@ -8,9 +8,11 @@ from conformance.load import Operator
 from conformance.report.camps import Camp, camps
 from conformance.report.facts import DOMAINS, FAILING, Facts, plural, shorten
 from conformance.report.groups import Group
+from conformance.report.links import CLAIMS, LEDGER, mechanism_page, slug
 from conformance.stream import Row
 
 VERDICTS = ("refuted", "confirmed", "untestable", "notrun")
+ENTRY = "ledger entry "
 
 
 @dataclass
@@ -83,20 +85,23 @@ class Limit:
     api: str
     why: str
     source: str = ""
+    backend: str = ""
+    op: str = ""
     refused: int = 0
     conforms: int = 0
     differs: int = 0
 
 
 def limits(facts: Facts, suite: list[Operator]) -> list[Limit]:
-    """Return the declared limits that the run met, by API."""
+    """Return the declared limits that the run met, by operator and API."""
     sources = {(api.name, u.why): u.source for op in suite for api in op.apis for u in api.decl.unsupported}
-    found: dict[tuple[str, str], Limit] = {}
+    found: dict[tuple[str, str, str], Limit] = {}
     for row in facts.results:
         if not row.get("declared") or row["status"] not in ("unsupported", "observed"):
             continue
-        key = (row["api"], row["declared"])
-        limit = found.setdefault(key, Limit(*key, source=sources.get(key, "")))
+        api, why = row["api"], row["declared"]
+        new = Limit(api, why, sources.get((api, why), ""), row["backend"], row["op"])
+        limit = found.setdefault((row["op"], api, why), new)
         if row["status"] == "unsupported":
             limit.refused += 1
         elif ": conforms" in row.get("message", ""):
@@ -115,29 +120,43 @@ class Surprise:
     text: str
     link: str = ""
     cases: list[str] = field(default_factory=list)
+    examples: list[tuple[str, str]] = field(default_factory=list)
+    """(case, API) of results with a page of their own: one for each API, then more."""
+    backend: str = ""
 
 
 def surprises(facts: Facts, groups: list[Group], entries: dict[str, Entry]) -> list[Surprise]:
     """List everything unexpected: what failed to run first, then regressions, then stale entries."""
     found = [
-        Surprise("lost", f"{r['backend']} could not be used", shorten(r["lost"], 400)) for r in facts.lost
+        Surprise("lost", f"{r['backend']} could not be used", shorten(r["lost"], 400), backend=r["backend"])
+        for r in facts.lost
     ]
     found += _results(facts, entries)
-    found += [
-        Surprise("regression", f"{g.backend} {g.what}: {g.cause}", _size(g), f"#{g.id}")
-        for g in groups
-        if not g.known
-    ]
+    found += [_regression(g) for g in groups if not g.known]
     for row in facts.claims:
         outcome = row.get("outcome", "ok")
         if outcome not in ("ok", "known"):
-            link = f"#{claims_id(row.get('op', ''), row['api'])}"
+            place = (
+                claims_id(row.get("op") or "", row["api"]) if row["verdict"] == "refuted" else "unexpected"
+            )
+            link = f"{CLAIMS}#{place}"
             title = f"{row['api']}: claim {row['claim']} is {row['verdict']}"
-            found.append(Surprise(outcome, title, row.get("says", ""), link))
+            found.append(Surprise(outcome, title, row.get("says") or "", link))
     for row in facts.ledger:
         if row.get("outcome") not in ("ok", "known"):
-            found.append(Surprise("stale", f"ledger entry {row['ledger']}", row.get("message", "")))
-    return found
+            link = _ledger_place(row["ledger"], entries)
+            found.append(Surprise("stale", f"{ENTRY}{row['ledger']}", row.get("message", ""), link))
+    order = ("lost", "harness", "notrun", "regression")
+    return sorted(found, key=lambda each: order.index(each.outcome) if each.outcome in order else len(order))
+
+
+def _regression(found: Group) -> Surprise:
+    pages = list(dict.fromkeys((row["case"], row["api"]) for row in found.rows))
+    title = f"{found.backend} {found.what}: {found.cause}"
+    first = {api: (case, api) for case, api in reversed(pages)}
+    examples = list(dict.fromkeys([*(first[api] for api in found.apis), *pages]))
+    link = mechanism_page(found.cause)
+    return Surprise("regression", title, _size(found), link, examples=examples, backend=found.backend)
 
 
 def _results(facts: Facts, entries: dict[str, Entry]) -> list[Surprise]:
@@ -149,19 +168,27 @@ def _results(facts: Facts, entries: dict[str, Entry]) -> list[Surprise]:
         elif row.get("outcome") == "stale":
             name = row.get("ledger") or ""
             reason = f" Its reason was: {entries[name].reason}" if name in entries else ""
-            key = ("stale", f"ledger entry {name}", f"It says these fail; they do not.{reason}")
+            key = ("stale", f"{ENTRY}{name}", f"It says these fail; they do not.{reason}")
         elif row.get("outcome") not in ("ok", "known") and row["status"] not in FAILING:
             key = (row["outcome"], f"{row['backend']}: {row['op']}", row.get("message", ""))
         else:
             continue
         together[key].append(f"{row['case']} {row['check']} {row['api']}")
-    order = {"harness": 0, "notrun": 1}
     return [
-        Surprise(outcome, title, f"{plural(len(cases), 'result')}. {shorten(text, 400)}", cases=cases)
-        for (outcome, title, text), cases in sorted(
-            together.items(), key=lambda item: order.get(item[0][0], 2)
+        Surprise(
+            outcome,
+            title,
+            f"{plural(len(cases), 'result')}. {shorten(text, 400)}",
+            _ledger_place(title.removeprefix(ENTRY), entries),
+            cases,
         )
+        for (outcome, title, text), cases in together.items()
     ]
+
+
+def _ledger_place(name: str, entries: dict[str, Entry]) -> str:
+    """Return the link to an entry of the ledger, empty if it has none of that name."""
+    return f"{LEDGER}#{slug(name)}" if name in entries else ""
 
 
 def _size(found: Group) -> str:

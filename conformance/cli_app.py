@@ -1,0 +1,38 @@
+"""The command line's application, and what its commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conformance.errors import UsageError
+from conformance.load import Operator, load_suite
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Conformance of PyTorch, PaddlePaddle and MindSpore operators with a NumPy oracle.",
+)
+
+CasesOption = Annotated[Path | None, typer.Option("--cases", help="Folder (or file) of case files.")]
+LedgerOption = Annotated[
+    Path | None, typer.Option("--ledger", help="Folder of the ledger of known discrepancies.")
+]
+OpOption = Annotated[list[str] | None, typer.Option("--op", help="Only this operator (repeatable).")]
+DEFAULT_OUT = Path("reports/latest")
+
+
+def chosen(cases: Path | None, ops: list[str] | None = None) -> list[Operator]:
+    """Load the suite, or the operators asked for.
+
+    Raises:
+        UsageError: there is no operator of a name.
+
+    """
+    suite = load_suite(cases, ops or ())
+    unknown = set(ops or ()) - {op.name for op in suite}
+    if unknown:
+        raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(op.name for op in suite)}")
+    return [op for op in suite if not ops or op.name in ops]
