@@ -236,3 +236,80 @@ def test_all_is_reached_by_the_keyboard(visit: Any) -> None:
     assert tab.evaluate("document.activeElement.closest('main') !== null")
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     assert tab.evaluate(outline) != "none"
+
+
+def shown(tab: Any) -> list[str]:
+    """Return the APIs of the matrix that are left."""
+    found: list[str] = tab.locator("tr.filterable:visible th code").all_inner_texts()
+    return found
+
+
+def test_a_ready_made_filter_is_a_link_that_can_be_sent(visit: Any) -> None:
+    """The choice is in the URL, restored from it, undone by Back, and counted in words."""
+    tab = visit()
+    everything = shown(tab)
+    tab.get_by_role("button", name="unexpected only").click()
+    assert "show=unexpected" in tab.url
+    assert shown(tab) == [TORCH, PADDLE]  # a stale entry, a refusal and a crash
+    assert tab.locator("#filter output").inner_text().startswith(f"2 of {len(everything)} ")
+    tab.go_back()
+    assert shown(tab) == everything
+    assert shown(visit(query="?show=unexpected")) == [TORCH, PADDLE]
+    assert shown(visit(query="?show=refuted")) == [TORCH]
+
+
+def test_filters_by_backend_kind_and_words_hold_together(visit: Any) -> None:
+    """All of them at once, also from the URL; Clear brings everything back and empties the URL."""
+    tab = visit()
+    everything = shown(tab)
+    tab.select_option("select[name=backend]", "torch")
+    tab.fill("input[name=q]", "MultiMarginLoss")
+    assert shown(tab) == [TORCH_CLASS]
+    assert "backend=torch" in tab.url
+    assert "q=MultiMarginLoss" in tab.url
+    assert shown(visit(query="?backend=torch&q=MultiMarginLoss")) == [TORCH_CLASS]
+    tab.get_by_role("button", name="Clear").click()
+    assert shown(tab) == everything
+    assert "?" not in tab.url
+
+
+def test_a_value_that_is_no_choice_hides_nothing(visit: Any) -> None:
+    """A URL that somebody mistyped, or wrote to do harm, is a page like any other."""
+    tab = visit(query="?show=<script>&backend=nobody&family=%00")
+    assert len(shown(tab)) == len(shown(visit()))
+
+
+def test_the_filter_works_by_keyboard_alone(visit: Any) -> None:
+    """Focus, Space, Tab: no mouse."""
+    tab = visit()
+    tab.get_by_role("button", name="unexpected only").focus()
+    tab.keyboard.press("Space")
+    assert shown(tab) == [TORCH, PADDLE]
+    tab.locator("select[name=backend]").focus()
+    tab.keyboard.type("torch")
+    assert shown(tab) == [TORCH]
+
+
+def test_tabs_follow_the_arrow_keys_and_the_link(visit: Any) -> None:
+    """One panel at a time, the others out of the way; a link to a tab opens it."""
+    tab = visit(PAGES["discrepancy"])
+    tabs = tab.locator("[role=tab]")
+    assert tab.locator("[role=tabpanel]:visible").count() == 1
+    tabs.first.focus()
+    tab.keyboard.press("ArrowRight")
+    assert tabs.nth(1).get_attribute("aria-selected") == "true"
+    assert tab.evaluate("document.activeElement.getAttribute('role')") == "tab"
+    tab.keyboard.press("End")
+    panel = tab.locator("[role=tabpanel]:visible")
+    assert panel.count() == 1
+    linked = visit(PAGES["discrepancy"], query=f"#{panel.get_attribute('id')}")
+    assert linked.locator("[role=tabpanel]:visible").get_attribute("id") == panel.get_attribute("id")
+
+
+def test_the_script_is_copied_or_selected(visit: Any) -> None:
+    """Where the clipboard is closed, the text is selected and the button says so."""
+    tab = visit(PAGES["discrepancy"])
+    tab.locator("button.copy:visible").first.click()
+    said = tab.locator(".tabs [role=status]:visible").first
+    tab.wait_for_function("document.querySelector('.tabs [role=status]').textContent !== ''")
+    assert said.inner_text() in ("Copied", "Selected: copy it with the keyboard")
