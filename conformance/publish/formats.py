@@ -53,6 +53,8 @@ def write_report(
     changes: "Changes | None" = None,
 ) -> None:
     """Write a report that machines or summaries read to a file, or print it."""
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     if form == "json" and out is not None and out.suffix == ".gz":
         write_folded(out, fold(rows))
         return
@@ -67,5 +69,4 @@ def write_report(
     if out is None:
         sys.stdout.buffer.write(data)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(data)
