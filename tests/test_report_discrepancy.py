@@ -423,3 +423,18 @@ def test_the_same_facts_give_the_same_bytes_in_one_process_or_many(
     }
     assert len(files) == 6 + 6 + 1
     assert {name: (tmp_path / "many" / name).read_bytes() for name in files} == files
+
+
+def test_what_is_stale_or_our_own_fault_has_a_page_and_what_did_not_run_has_none(tmp_path: Path) -> None:
+    """An annotation names the case; its page says that it conforms, or that nobody judged it."""
+    stale = result(outcome="stale", ledger="torch-margin", message="it does not fail")
+    fault = result(api=TORCH_CLASS, status="harness", outcome="regression", message="an answer to nothing")
+    lost = result(api=PADDLE, status="notrun", outcome="notrun", message="paddle is gone")
+    built(tmp_path, [stale, fault, lost], entry("torch-margin"))
+    said = text_of((tmp_path / discrepancy_page(BASIC, TORCH)).read_text("utf-8"))
+    assert "conforms in the output, although the ledger has torch-margin." in said
+    assert "↻ stale" in said
+    assert "It forgets the margin." in said
+    said = text_of((tmp_path / discrepancy_page(BASIC, TORCH_CLASS)).read_text("utf-8"))
+    assert "was not judged, by a fault of the harness: an answer to nothing." in said
+    assert not (tmp_path / discrepancy_page(BASIC, PADDLE)).exists()

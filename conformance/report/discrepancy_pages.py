@@ -113,7 +113,7 @@ def context(shown: Evidence, site: Site) -> dict[str, Any]:
     return {
         "shown": shown,
         "row": first,
-        "outcome": "known" if all(row["outcome"] == "known" for row in shown.failing) else "regression",
+        "outcome": "known" if all(row["outcome"] == "known" for row in shown.failing) else first["outcome"],
         "causes": causes(shown.failing, site.entries),
         "lines": measures(shown.rows, shown.expected),
         "messages": _messages(shown),

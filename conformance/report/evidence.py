@@ -14,7 +14,7 @@ from conformance.judge import check_names
 from conformance.load import Api, Case, Operator, wire_params, wire_tensors
 from conformance.oracle import Expectation
 from conformance.report.camps import Answers, answers
-from conformance.report.facts import FAILING, Facts, number
+from conformance.report.facts import Facts, accused, number
 from conformance.report.groups import Group
 from conformance.report.sentences import Sentence, lead, verdict
 from conformance.repro import recall, script
@@ -119,7 +119,7 @@ def evidence(rows: list[Row], facts: Facts, library: Library, *, scripted: bool 
         scripted: with the repro script, and the oracle's answer, which takes a few milliseconds.
 
     """
-    failing = [row for row in rows if row["status"] in FAILING]
+    failing = [row for row in rows if accused(row)]
     first = lead(failing)
     shown = Evidence(rows, failing, first, verdict(failing), answers(failing, facts))
     found = library.find(first)

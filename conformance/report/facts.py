@@ -103,6 +103,14 @@ class Facts:
         return self.by_question[question(row)]
 
 
+def accused(row: Row) -> bool:
+    """Whether a result has a page of its own: it fails, known or not, is stale, or is our own fault.
+
+    What did not run has none: of a lost backend that would be all there is.
+    """
+    return row["status"] in (*FAILING, "harness") or row.get("outcome") == "stale"
+
+
 def question(row: Row) -> tuple[str, str]:
     """Name what was asked; a promised error (`raises`) is an answer to the same call as an `output`."""
     check = str(row["check"])

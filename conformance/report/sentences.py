@@ -91,6 +91,9 @@ def _also(rest: list[Row]) -> list[Part]:
 def _does(row: Row, rows: list[Row]) -> list[Part]:
     """Return the predicate of the sentence."""
     kind, check = row["kind"] or row["status"], str(row["check"])
+    if row["outcome"] == "stale":
+        entry = Code(row["ledger"] or "an entry")
+        return ["conforms in ", *quantity(check), ", although the ledger has ", entry]
     if kind in _UNCOMPARED:
         return _UNCOMPARED[kind](row)
     if kind == "grad_missing":
@@ -133,6 +136,7 @@ def _relation(row: Row) -> list[Part]:
 
 
 _UNCOMPARED = {
+    "harness": lambda row: [f"was not judged, by a fault of the harness: {_line(row)}"],
     "crash": _crash,
     "timeout": _timeout,
     "error": _internal,

@@ -12,7 +12,7 @@ from conformance.load import Operator
 from conformance.report import links
 from conformance.report.environment import environment, folder
 from conformance.report.evidence import Library
-from conformance.report.facts import FAILING, Facts
+from conformance.report.facts import Facts, accused
 from conformance.report.groups import Group, group
 from conformance.stream import Row
 
@@ -60,10 +60,10 @@ class Site:
 
     @cached_property
     def discrepancies(self) -> dict[tuple[str, str], list[Row]]:
-        """Every (case, API) with a failing result, and all its failing results: each has a page."""
+        """Every (case, API) with a failing or stale result, and all of these: each has a page."""
         found: dict[tuple[str, str], list[Row]] = {}
         for row in self.facts.results:
-            if row["status"] in FAILING:
+            if accused(row):
                 found.setdefault((row["case"], row["api"]), []).append(row)
         return found
 
