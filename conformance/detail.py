@@ -25,9 +25,9 @@ def detail(wide: NDArray, exact: Exact, numbers: dict[str, NDArray], wrong: NDAr
     Returns:
         counts of NaN and infinities, got and expected; `max_rel`, the largest relative error of those
         outside their bound (None: an exact 0 among them, or none is a number); `yardstick`, the error of
-        plain NumPy programs in the same dtype; `heat`, log10(error/bound) as one character an element or block (`.` no error,
-        a base-36 digit d for d/2 − 3, `!` misplaced, blank undecided); `ulp_histogram`, counts by powers
-        of two (None: exact); `worst`, the ten elements that are furthest out.
+        plain NumPy programs in the same dtype; `heat`, log10(error/bound) as one character an element or
+        block (`.` no error, a base-36 digit d for d/2 − 3, `!` misplaced, blank undecided);
+        `ulp_histogram`, counts by powers of two (None: exact); `worst`, the ten furthest out.
 
     """
     working = exact.terms.get("working", np.zeros_like(exact.bound))
