@@ -49,9 +49,7 @@ def test_the_summary_and_the_badges_are_those_of_the_report(facts: Facts) -> Non
 
 def test_it_is_what_the_published_schema_says() -> None:
     """By a validator that is not the one that wrote it, on every fiftieth case."""
-    folded: dict[str, Any] = msgspec.json.decode(
-        gzip.decompress((PUBLISHED / "report.json.gz").read_bytes())
-    )
+    folded: dict[str, Any] = msgspec.json.decode(gzip.decompress((PUBLISHED / "report.json.gz").read_bytes()))
     folded["results"] = dict(list(folded["results"].items())[::50])
     assert len(folded["results"]) > 100
     jsonschema.Draft202012Validator(report_schema()).validate(folded)
