@@ -15,6 +15,7 @@ from rich.console import Console
 from conformance import cli_runs
 from conformance.adapters import BACKENDS
 from conformance.arrays import NDArray
+from conformance.cache import OracleCache
 from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, OpOption, app, chosen
 from conformance.errors import Exit, InvalidFileError, UsageError
 from conformance.ledger import load_ledger
@@ -51,6 +52,9 @@ def run_command(
     ledger: LedgerOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds a case may take.")] = 30.0,
     shard: Annotated[str, typer.Option(help="I/N: the I-th of N parts of the cases.")] = "1/1",
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep the oracle's answers for the next run.")
+    ] = True,
     site: Annotated[bool, typer.Option("--site/--no-site", help="Write the HTML report too.")] = True,
 ) -> None:
     """Run cases through real frameworks and hold them against the oracle."""
@@ -69,7 +73,15 @@ def run_command(
     console, began = Console(), time.perf_counter()
     try:
         with progress(console) as report:
-            summary = run(suite, selection, known, out, timeout=timeout, progress=report)
+            summary = run(
+                suite,
+                selection,
+                known,
+                out,
+                timeout=timeout,
+                progress=report,
+                oracle=OracleCache() if cache else None,
+            )
     except BaseException:
         if (partial := out / "run.jsonl.part").exists():
             print(f"not complete; what finished is in {partial}", file=sys.stderr)

@@ -15,6 +15,7 @@ import numpy as np
 
 import conformance
 from conformance.arrays import to_wire
+from conformance.cache import OracleCache
 from conformance.claims import Claims
 from conformance.compare import Check
 from conformance.errors import Exit, NothingRanError
@@ -145,8 +146,9 @@ def run(
     timeout: float = 30.0,
     progress: Progress | None = None,
     argv: list[str] | None = None,
+    oracle: OracleCache | None = None,
 ) -> Summary:
-    """Run a selection and leave `out`/run.jsonl.
+    """Run a selection and leave `out`/run.jsonl; with `oracle`, its answers are looked up there first.
 
     Raises:
         NothingRanError: the selection is empty.
@@ -156,7 +158,7 @@ def run(
     if not plan:
         raise NothingRanError("the selection matches no case")
     stream = StreamWriter(out / "run.jsonl")
-    line = _Line(suite, selection, ledger, stream, plan, progress)
+    line = _Line(suite, selection, ledger, stream, plan, progress, oracle)
     try:
         with Pool(list(selection.backends), timeout) as pool:
             line.header(pool, argv or sys.argv[1:])
@@ -168,6 +170,8 @@ def run(
         stream.abandon()
         raise
     stream.finish()
+    if oracle is not None:
+        oracle.trim()
     return line.summary
 
 
@@ -214,6 +218,7 @@ class _Line:
     stream: StreamWriter
     plan: list[tuple[Case, Api]]
     progress: Progress | None
+    oracle: OracleCache | None = None
     summary: Summary = field(default_factory=Summary)
     asked: dict[int, tuple[Case, Api, Expectation | None]] = field(default_factory=dict)
     families: dict[int, _Family] = field(default_factory=dict)
@@ -289,7 +294,7 @@ class _Line:
                 continue
             key = repr(sorted(resolved_params(case, api).items()))
             if key not in answers:
-                answers[key] = expectation(case, api)
+                answers[key] = self.expected(case, api)
             self.asked[self.number] = (case, api, answers[key])
             expected = answers[key]
             requests = [request_for(case, api, self.number, expected)]
@@ -300,6 +305,12 @@ class _Line:
             for request in requests:
                 self.submit(pool, api.backend, request, lane)
         self.take(pool)
+
+    def expected(self, case: Case, api: Api) -> Expectation | None:
+        """Evaluate the oracle, or look up what it said before."""
+        if self.oracle is None:
+            return expectation(case, api)
+        return self.oracle.answer(case, resolved_params(case, api), lambda: expectation(case, api))
 
     def submit(self, pool: Pool, backend: str, request: Request, lane: int) -> None:
         """Hand a request to its backend, or hear at once that the backend is gone."""
