@@ -33,7 +33,7 @@ LARGEST = 64 << 20
 
 _SOURCES = (
     *("arithmetic", "arrays", "cache", "definition", "elementary"),
-    *("oracle", "run", "second", "suite", "values"),
+    *("oracle", "question", "second", "suite", "values"),
 )
 _CHECKSUM = 16
 

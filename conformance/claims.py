@@ -19,6 +19,9 @@ MOST_EVIDENCE = 8
 FORMULA = "formula"
 """How the ids of claims begin that say which formula a document prints."""
 
+Heard = tuple[str, bool, str]
+"""A claim's id, whether it holds on one case, and what was seen."""
+
 Variant = Callable[[Case, Api, str], Exact]
 
 
@@ -109,18 +112,25 @@ class Claims:
         expected: Expectation | None,
         answer: Answer | Lost | Unsent,
         checks: list[Check],
-    ) -> None:
-        """Hold one answer against every claim that names this case as evidence."""
+    ) -> list[Heard]:
+        """Hold one answer against every claim that names this case as evidence, and return what each got."""
         if not api.claims or isinstance(answer, Lost | Fault | Unsent):  # none is the backend's word
-            return
-        for claim in api.claims:
-            if not any(evidence(pattern, case) for pattern in claim.cases):
-                continue
-            verdict = self._verdicts[case.op.name, api.name, claim.claim]
-            held, said = self._holds(claim, case, api, expected, answer, checks)
-            (verdict.confirming if held else verdict.refuting).append(case.id)
+            return []
+        heard = [
+            (claim.claim, *self._holds(claim, case, api, expected, answer, checks))
+            for claim in api.claims
+            if any(evidence(pattern, case) for pattern in claim.cases)
+        ]
+        self.note(case.op.name, api.name, case.id, heard)
+        return heard
+
+    def note(self, op: str, api: str, case: str, heard: list[Heard]) -> None:
+        """Take down what a case says of claims: in this run, or in one that is resumed."""
+        for claim, held, said in heard:
+            verdict = self._verdicts[op, api, claim]
+            (verdict.confirming if held else verdict.refuting).append(case)
             if not held:
-                verdict.words[case.id] = said
+                verdict.words[case] = said
 
     def verdicts(self) -> list[Verdict]:
         """Return every claim's verdict, in order of op, API and document.

@@ -18,10 +18,11 @@ from conformance.arrays import NDArray
 from conformance.cache import OracleCache
 from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, OpOption, app, chosen
 from conformance.errors import Exit, InvalidFileError, UsageError
-from conformance.ledger import load_ledger
-from conformance.load import Api, Case, find_case, load_suite, shipped_cases
+from conformance.ledger import Ledger, load_ledger
+from conformance.load import Api, Case, Operator, find_case, load_suite, shipped_cases
+from conformance.lock import claimed
 from conformance.pool import backend_spec
-from conformance.run import Selection, expectation, resolved_params, run
+from conformance.run import Selection, Summary, expectation, resolved_params, run
 
 if TYPE_CHECKING:
     from conformance.audit import Score
@@ -55,11 +56,14 @@ def run_command(
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep the oracle's answers for the next run.")
     ] = True,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Continue a run that did not finish: its run.jsonl.part.")
+    ] = None,
     site: Annotated[bool, typer.Option("--site/--no-site", help="Write the HTML report too.")] = True,
 ) -> None:
     """Run cases through real frameworks and hold them against the oracle."""
     from conformance.publish.formats import write_run  # noqa: PLC0415 - Jinja2 is not needed to start
-    from conformance.terminal import progress, summarise  # noqa: PLC0415 - nor is Rich's progress
+    from conformance.terminal import summarise  # noqa: PLC0415 - nor is Rich
 
     suite, known = chosen(cases, op), load_ledger(ledger)
     selection = Selection(
@@ -71,9 +75,31 @@ def run_command(
         shard=_shard(shard),
     )
     console, began = Console(), time.perf_counter()
+    _ = selection.plan(suite)  # an empty one leaves no folder behind
+    with claimed(out):
+        summary = _run(suite, selection, known, out, console, timeout, resume, cache=cache)
+        write_run(out, suite, known, site=site)
+    summarise(console, summary, out, time.perf_counter() - began)
+    raise typer.Exit(summary.exit_code)
+
+
+def _run(
+    suite: list[Operator],
+    selection: Selection,
+    known: Ledger,
+    out: Path,
+    console: Console,
+    timeout: float,
+    resume: Path | None,
+    *,
+    cache: bool,
+) -> Summary:
+    """Run, with progress; say where the finished results are if it ends early."""
+    from conformance.terminal import progress  # noqa: PLC0415 - Rich's progress is not needed to start
+
     try:
         with progress(console) as report:
-            summary = run(
+            return run(
                 suite,
                 selection,
                 known,
@@ -81,14 +107,13 @@ def run_command(
                 timeout=timeout,
                 progress=report,
                 oracle=OracleCache() if cache else None,
+                resume=resume,
             )
     except BaseException:
         if (partial := out / "run.jsonl.part").exists():
-            print(f"not complete; what finished is in {partial}", file=sys.stderr)
+            said = f"not complete; what finished is in {partial}"
+            print(f"{said}\n  the same command with --resume {partial} goes on", file=sys.stderr)
         raise
-    write_run(out, suite, known, site=site)
-    summarise(console, summary, out, time.perf_counter() - began)
-    raise typer.Exit(summary.exit_code)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ nothing that any page shows, so a site is always made from what was folded, also
 """
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,11 @@ from conformance.stream import Row, read_stream
 from conformance.types import Domain, Outcome, Status
 
 REPORT_SCHEMA = "conformance-report/1.0"
+LIMIT = 1 << 30
+"""Bytes of the largest report that is read, unpacked: what is larger is a bomb, or not ours."""
+
 _MAGIC = b"\x1f\x8b"
+_REMEDY = "a report is what `conformance report --format json` wrote; write it again"
 
 
 class Result(msgspec.Struct, omit_defaults=True):
@@ -195,12 +200,21 @@ def read_run(path: Path, *, partial: bool = False) -> Iterator[Row]:
             compressed = file.read(2) == _MAGIC
         with gzip.open(path) if compressed else path.open("rb") as file:
             head = file.read(400)
+            if not head:
+                raise InvalidFileError(f"{path}:1:1", "empty: not a run", "run it again")
             if b'"conformance-report/' not in head.partition(b",")[0]:
                 yield from read_stream(path, partial=partial)
                 return
-            folded = msgspec.json.decode(head + file.read())
-    except (OSError, EOFError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidFileError(str(path), f"cannot be read as a run: {error}") from error
+            rest = file.read(LIMIT)
+        if len(rest) == LIMIT:
+            raise InvalidFileError(f"{path}:1:1", f"more than {LIMIT:,} bytes: not a report of ours")
+        folded = msgspec.json.decode(head + rest)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InvalidFileError(f"{path}:1:1", f"damaged: {error}", _REMEDY) from error
+    except OSError as error:
+        raise InvalidFileError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidFileError(f"{path}:1:1", f"not a folded run: {error}", _REMEDY) from error
     _check(path, folded, partial=partial)
     yield from unfold(folded)
 
@@ -208,10 +222,11 @@ def read_run(path: Path, *, partial: bool = False) -> Iterator[Row]:
 def _check(path: Path, folded: dict[str, Any], *, partial: bool) -> None:
     theirs, ours = folded["schema"], REPORT_SCHEMA
     if theirs.partition(".")[0] != ours.partition(".")[0]:
-        raise InvalidFileError(str(path), f"schema {theirs!r}; this reader knows {ours.partition('.')[0]}.x")
+        known = f"{ours.partition('.')[0]}.x"
+        raise InvalidFileError(f"{path}:1:1", f"schema {theirs!r}; this reader knows {known}")
     try:
         msgspec.convert(folded, Folded)
     except msgspec.ValidationError as error:
-        raise InvalidFileError(str(path), f"not a folded run: {error}") from error
+        raise InvalidFileError(f"{path}:1:1", f"not a folded run: {error}", _REMEDY) from error
     if not partial and not (folded["end"] or {}).get("complete"):
         raise InvalidFileError(str(path), "the run did not finish", "run it again")

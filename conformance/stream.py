@@ -12,10 +12,122 @@ from typing import IO, Any
 
 import msgspec
 
-from conformance import SCHEMA
+from conformance import SCHEMA, schema
 from conformance.errors import InvalidFileError
+from conformance.schema import Number
 
 Row = dict[str, Any]
+MAX_LINE = 4_000_000
+
+
+class _Part(msgspec.Struct):
+    """A part of a row that reports look into: what is there has its type, more may be there."""
+
+    at: list[int] = []
+    got: Number = None
+    exact: float | str | list[float | str] | None = None  # at a kink an interval
+    ulp: Number = None
+    low: Number = None
+    high: Number = None
+    bound: Number = None
+    ratio: Number = None
+
+
+class _Raised(msgspec.Struct):
+    phase: str = ""
+    category: str = ""
+    exception: str = ""
+    message: str = ""
+
+
+class _Heat(msgspec.Struct):
+    block: tuple[int, int]
+    levels: list[str]
+
+
+class _Detail(msgspec.Struct):
+    dtype: str = ""
+    shape: list[int] = []
+    nan: int = 0
+    inf: int = 0
+    expected_nan: int = 0
+    expected_inf: int = 0
+    max_rel: Number = None
+    yardstick: dict[str, Number] | None = None
+    heat: _Heat | None = None
+    ulp_histogram: list[tuple[int | None, int]] | None = None
+    worst: list[_Part] | None = None
+
+
+class _Suite(msgspec.Struct):
+    name: str = ""
+    version: str = ""
+    commit: str = ""
+    digest: str = ""
+    platform: str = ""
+    python: str = ""
+    numpy: str = ""
+    ops: list[str] = []
+    cases: int = 0
+
+
+_NEEDED = {
+    "backend": ("backend", "version"),
+    "result": ("case", "op", "api", "backend", "check", "status"),
+    "claim": ("op", "api", "claim", "verdict"),
+    "ledger": ("ledger", "backend"),
+    "run": ("schema",),
+    "end": (),
+}
+_BESIDE: dict[str, dict[str, Any]] = {
+    "backend": {"python": str, "numpy": str, "flags": dict[str, Any]},
+    "result": {
+        "undecided": int,
+        "mismatched": int,
+        "mean_ulp": Number,
+        "at_max_ulp": _Part | None,
+        "got": Number,
+        "bound": Number,
+        "bound_terms": dict[str, Number],
+        "convention": str,
+        "digest": str,
+        "error": _Raised | None,
+        "detail": _Detail | None,
+        "declared": str | None,
+        "nondeterministic": bool,
+    },
+    "claim": {"backend": str, "why": str, "ledger": str | None, "evidence_count": int},
+    "ledger": {},
+    "run": {"suite": _Suite, "selection": dict[str, Any] | None},
+    "end": {"hits": list[str]},
+}
+
+
+def _reader(row: type[msgspec.Struct]) -> Any:
+    """Make the type of a row as it is read: a key that its writer left out is no fault, a wrong type is."""
+    kind = str(row.__struct_config__.tag)
+    types = {field.name: field.type for field in msgspec.structs.fields(row)} | _BESIDE[kind]
+    fields: list[Any] = [(name, types[name]) for name in _NEEDED[kind]]
+    fields += [
+        (n, of | msgspec.UnsetType, msgspec.UNSET) for n, of in types.items() if n not in _NEEDED[kind]
+    ]
+    return msgspec.defstruct(row.__name__, fields, tag=kind)
+
+
+_READERS = {
+    kind: _reader(row)
+    for kind, row in (
+        ("backend", schema.BackendRow),
+        ("result", schema.ResultRow),
+        ("claim", schema.ClaimRow),
+        ("ledger", schema.LedgerRow),
+        ("run", schema.RunRow),
+        ("end", schema.EndRow),
+    )
+}
+
+
+_MADE_BY = "a stream is what `conformance run` wrote; run it again"
 
 
 def jsonable(value: Any) -> Any:
@@ -40,6 +152,10 @@ def unjson(row: Row) -> Row:
     return {k: v if k in _TEXT else _SPECIAL.get(v, v) if isinstance(v, str) else v for k, v in row.items()}
 
 
+HEARD, SETTLED = "heard", "settled"
+"""Rows of a stream that did not finish: what claims got from a case, and a (case, API) that is all there."""
+
+
 class StreamWriter:
     """Writes a stream: `write` as things happen, `finish` once they all have."""
 
@@ -55,6 +171,11 @@ class StreamWriter:
         line = msgspec.json.encode(jsonable(row)) + b"\n"
         self._lines.append((order, self._file.tell(), len(line)))
         self._file.write(line)
+        self._file.flush()
+
+    def note(self, row: Row) -> None:
+        """Append a row that only a run which is resumed needs: a finished stream does not have it."""
+        self._file.write(msgspec.json.encode(jsonable(row)) + b"\n")
         self._file.flush()
 
     def finish(self) -> None:
@@ -92,33 +213,50 @@ def read_stream(path: Path, *, partial: bool = False) -> Iterator[Row]:
             not end.
 
     """
-    ended = False
+    ended, number = False, 0
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(iter(lambda: lines.readline(MAX_LINE + 1), b""), 1):
                 row = _row(path, number, line, partial=partial)
                 if row is None:
                     break
                 if number == 1:
                     _check_version(path, row)
-                ended = row.get("type") == "end" and row.get("complete") is True
+                _check_row(f"{path}:{number}:1", row, first=number == 1)
+                ended = row["type"] == "end" and row.get("complete") is True
                 yield row
     except OSError as error:
         raise InvalidFileError(str(path), f"cannot be read: {error.strerror}") from error
     if not ended and not partial:
-        raise InvalidFileError(str(path), "the run did not finish: no `end` line", "run it again")
+        raise InvalidFileError(
+            f"{path}:{number + 1}:1", "the run did not finish: no `end` line", "run it again"
+        )
 
 
 def _row(path: Path, number: int, line: bytes, *, partial: bool) -> Row | None:
+    if len(line) > MAX_LINE:
+        raise InvalidFileError(f"{path}:{number}:1", f"a line longer than {MAX_LINE} bytes", _MADE_BY)
     try:
         row = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if partial and not line.endswith(b"\n"):
             return None  # the line that was being written when the run died
-        raise InvalidFileError(f"{path}:{number}:1", f"not JSON: {error}") from error
-    if not isinstance(row, dict) or "type" not in row:
-        raise InvalidFileError(f"{path}:{number}:1", "not an object with a `type`")
+        raise InvalidFileError(f"{path}:{number}:1", f"not JSON: {error}", _MADE_BY) from error
+    if not isinstance(row, dict) or not isinstance(row.get("type"), str):
+        raise InvalidFileError(f"{path}:{number}:1", "not an object with a `type`", _MADE_BY)
     return row
+
+
+def _check_row(where: str, row: Row, *, first: bool) -> None:
+    """Refuse a row whose known keys are of other types than the schema says, or whose name is missing."""
+    kind = row["type"]
+    if kind == "run" and not first:
+        raise InvalidFileError(where, "a second run begins", "one stream is one run; `merge` joins several")
+    if kind in _READERS:
+        try:
+            msgspec.convert(row, _READERS[kind])
+        except msgspec.ValidationError as error:
+            raise InvalidFileError(where, f"not a {kind} line: {error}", _MADE_BY) from error
 
 
 def _check_version(path: Path, row: Row) -> None:

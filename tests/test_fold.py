@@ -134,9 +134,10 @@ def test_a_stream_is_read_as_a_run_too(tmp_path: Path) -> None:
     ("data", "said"),
     [
         (b'{"schema":"conformance-report/2.0","run":{}}', "this reader knows conformance-report/1.x"),
-        (b'{"schema":"conformance-report/1.0","run":', "cannot be read as a run"),
+        (b"", "empty: not a run"),
+        (b'{"schema":"conformance-report/1.0","run":', "not a folded run"),
         (b'{"schema":"conformance-report/1.0","run":{}}', "not a folded run"),
-        (gzip.compress(b'{"schema":"conformance-report/1.0"')[:-9], "cannot be read as a run"),
+        (gzip.compress(b'{"schema":"conformance-report/1.0"')[:-9], "damaged"),
     ],
 )
 def test_what_is_no_report_is_refused_with_one_message(tmp_path: Path, data: bytes, said: str) -> None:
@@ -144,6 +145,15 @@ def test_what_is_no_report_is_refused_with_one_message(tmp_path: Path, data: byt
     (tmp_path / "report.json").write_bytes(data)
     with pytest.raises(InvalidFileError, match=said):
         list(read_run(tmp_path / "report.json"))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file may hold a large one: no more is read than a report of ours can be."""
+    monkeypatch.setattr("conformance.fold.LIMIT", 1_000)
+    bomb = gzip.compress(b'{"schema":"conformance-report/1.0",' + b" " * 100_000)
+    (tmp_path / "report.json.gz").write_bytes(bomb)
+    with pytest.raises(InvalidFileError, match=r"report\.json\.gz:1:1: more than 1,000 bytes"):
+        list(read_run(tmp_path / "report.json.gz"))
 
 
 def test_an_unfinished_run_is_read_only_where_asked_for(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from conformance.errors import Exit, InvalidFileError
 from conformance.stream import StreamWriter, jsonable, read_stream
 
 RUN: dict[str, Any] = {"type": "run", "schema": "conformance/1.0"}
-RESULT: dict[str, Any] = {"type": "result", "case": "op/a[float32]"}
+RESULT: dict[str, Any] = {"type": "result", "case": "op/a[float32]", "op": "op", "api": "torch.nn.A"}
+RESULT |= {"backend": "torch", "check": "output", "status": "pass"}
 END: dict[str, Any] = {"type": "end", "complete": True}
 
 
