@@ -11,7 +11,10 @@ def glob(pattern: str, text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))))
+    first, *rest = map(re.escape, pattern.split("*"))
+    # Atomic groups: the first place where a part fits is as good as any, and trying others takes for ever.
+    parts = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(first + parts + (f".*{rest[-1]}" if rest else ""), re.DOTALL)
 
 
 def after_op(case_id: str) -> str:

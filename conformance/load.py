@@ -1,10 +1,12 @@
 """Load case files: read, validate, expand; and what of a case an API is sent."""
 
 from collections.abc import Iterable
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from conformance.adapters import BACKENDS
+from conformance.adapters.base import Adapter
 from conformance.arrays import numpy_dtype, to_wire
 from conformance.definition import definitions
 from conformance.errors import HarnessError, InvalidFileError, UsageError
@@ -13,7 +15,17 @@ from conformance.globs import after_op, glob
 from conformance.opfile import OpFile
 from conformance.suite import Api, Case, Operator
 from conformance.types import Array, Binding, Scalar
-from conformance.validate import check_api, check_claims, check_differences, check_unsupported
+from conformance.validate import (
+    check_api,
+    check_cases,
+    check_claims,
+    check_differences,
+    check_names,
+    check_patterns,
+    check_relations,
+    check_unsupported,
+)
+from conformance.worker import load_adapter
 from conformance.yamlfile import Path_, YamlFile
 
 __all__ = ["Api", "Case", "Operator"]
@@ -62,7 +74,9 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
         raise document.fail(
             ("op",), f"op {decl.op!r} has no reference", f"there are {', '.join(sorted(definitions()))}"
         )
+    check_names(document, decl, definition.signature.parameters)
     apis = tuple(_api(document, decl, name) for name in decl.apis)
+    check_cases(document, decl)
     operator = Operator(decl.op, decl.family, decl.summary, decl, definition, apis, path)
     ids: dict[str, str] = {}
     for index, case in enumerate(decl.cases):
@@ -73,9 +87,11 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
                 )
             ids[concrete.id] = concrete.where
             operator.cases.append(concrete)
+    check_patterns(document, operator)
     check_unsupported(document, operator)
     check_claims(document, operator)
     check_differences(document, operator)
+    check_relations(document, operator)
     return operator
 
 
@@ -85,6 +101,12 @@ def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
     backend = name.split(".", maxsplit=1)[0]
     if backend not in BACKENDS:
         raise document.fail(path, f"{name!r} is in no namespace of a backend ({', '.join(BACKENDS)})")
+    adapter = _adapter(backend)
+    if not adapter.permits(name):
+        namespaces = ", ".join((*adapter.namespaces, *adapter.entries))
+        raise document.fail(
+            path, f"{name!r} is outside the public namespaces of {backend}", f"they are {namespaces}"
+        )
     call, init = _names(api.call), None if api.init is None else _names(api.init)
     check_api(document, decl, api, path)
     binding = Binding(
@@ -100,6 +122,12 @@ def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
         tuple(api.functions),
     )
     return Api(name, backend, binding, api, tuple(decl.claims.get(name, ())))
+
+
+@cache
+def _adapter(backend: str) -> Adapter:
+    """Return a backend's adapter, without its framework, for the names that it permits."""
+    return load_adapter(BACKENDS[backend])
 
 
 def _names(mapping: dict[str, str] | list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 A name that is misspelt here would silently not be compared, not be excused or not be run.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -16,9 +17,27 @@ from conformance.yamlfile import Path_, YamlFile
 if TYPE_CHECKING:
     from conformance.suite import Operator
 
+MOST_POINTS = 1 << 12
+"""Points of one case's matrix; a file may have four times as many."""
+MOST_WORK = 1 << 25
+"""Elements of one case's inputs; all cases of a file together may have twice as many."""
+MOST_MATCHES = 5_000_000
+MOST_LETTERS = 100
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _DTYPES = (*FLOATING, *INTEGER)
 _WAYS = ("conforms", "raises", "variant", "printed", "untestable")
+
+
+def check_names(document: YamlFile, op: OpFile, known: Iterable[str]) -> None:
+    """Check that the parameters, and the tensors that an API takes, are arguments of the op's reference."""
+    known = list(known)
+    taken = {name for api in op.apis.values() for name in (*api.call, *(api.init or ()), *api.state)}
+    taken |= {n for api in op.apis.values() for rows in api.lists.values() for row in rows for n in row}
+    for path in (*(("params", n) for n in op.params), *(("tensors", n) for n in op.tensors if n in taken)):
+        if path[1] not in known:
+            what = f"the reference of {op.op} has no argument {path[1]!r}"
+            raise document.fail(path, what, f"it has {', '.join(known)}")
 
 
 def check_api(document: YamlFile, op: OpFile, api: ApiDecl, path: Path_) -> None:
@@ -48,12 +67,44 @@ def _check_forms(document: YamlFile, op: OpFile, api: ApiDecl, path: Path_) -> N
     for name in api.functions:
         if name not in op.params:
             raise document.fail((*path, "functions"), f"the op has no parameter {name!r}")
+    for name, place in api.state.items():
+        if not all(step.isidentifier() or step.isdecimal() for step in place.split(".")) or "_" in (
+            step[:1] for step in place.split(".")
+        ):
+            raise document.fail((*path, "state", name), f"{place!r} is no parameter of a module")
+
+
+def check_cases(document: YamlFile, op: OpFile) -> None:
+    """Check every case before any is expanded: its names, and that all of it is of a size that ends."""
+    points = work = 0
+    for index, case in enumerate(op.cases):
+        path: Path_ = ("cases", index)
+        check_case(document, op, case, path)
+        own = math.prod(len(values) for values in case.matrix.values())
+        points += own
+        if own > MOST_POINTS or points > 4 * MOST_POINTS or own * len(op.excluded_pairs) > MOST_MATCHES:
+            raise document.fail(
+                (*path, "matrix"),
+                f"a matrix of {own} points is too large",
+                "write fewer values or more cases",
+            )
+        elements = sum(map(values.work, case.inputs.values()))
+        work += elements * own
+        if elements > MOST_WORK or work > 2 * MOST_WORK:
+            raise document.fail(
+                (*path, "inputs"),
+                f"inputs of {elements} elements at {own} points are too large",
+                "split the file",
+            )
 
 
 def check_case(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> None:
     """Check a case's own names; its matrix and its literals are checked where they are expanded."""
-    if not _NAME.fullmatch(case.case):
-        raise document.fail((*path, "case"), f"{case.case!r} is not a name: lower case, digits and hyphens")
+    if not _NAME.fullmatch(case.case) or len(case.case) > MOST_LETTERS:
+        raise document.fail(
+            (*path, "case"),
+            f"{case.case!r} is not a name: lower case, digits and hyphens, at most {MOST_LETTERS}",
+        )
     _check_inputs(document, op, case, (*path, "inputs"))
     for name in case.params:
         if name not in op.params:
@@ -66,6 +117,8 @@ def check_case(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> N
     for axis, points in case.matrix.items():
         if not points:
             raise document.fail((*path, "matrix", axis), f"nothing on the axis {axis!r}, so no case at all")
+        if any(len(str(point)) > MOST_LETTERS for point in points):
+            raise document.fail((*path, "matrix", axis), "a value of more letters than an id should have")
 
 
 def _check_lists(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> None:
@@ -123,6 +176,36 @@ def check_claims(document: YamlFile, op: "Operator") -> None:
             if claim.variant and claim.variant not in op.definition.variants:
                 raise document.fail((*path, "variant"), f"the reference has no variant {claim.variant!r}")
             _check_patterns(document, op, claim.cases, (*path, "cases"))
+
+
+def check_relations(document: YamlFile, op: "Operator") -> None:
+    """Check that the relations speak of tensors, parameters and cases that exist."""
+    relations = op.decl.relations
+    if relations is None:
+        return
+    _check_patterns(document, op, relations.cases, ("relations", "cases"))
+    if relations.ignored and set(relations.ignored) != {"tensor", "param"}:
+        raise document.fail(("relations", "ignored"), "'ignored' takes a tensor and a param")
+    label, param = relations.ignored.get("tensor"), relations.ignored.get("param")
+    for key, names in (("batch", relations.batch), ("ones", relations.ones), ("ignored", [label])):
+        for name in names:
+            if name is not None and name not in op.decl.tensors:
+                raise document.fail(("relations", key), f"the op has no tensor {name!r}")
+    if param is not None and param not in op.decl.params:
+        raise document.fail(("relations", "ignored"), f"the op has no parameter {param!r}")
+    if min(relations.batch.values(), default=0) < 0:
+        raise document.fail(("relations", "batch"), "the axis of a batch is counted from 0")
+
+
+def check_patterns(document: YamlFile, op: "Operator") -> None:
+    """Refuse more patterns than can be held against the cases in a moment."""
+    claims = [claim.cases for claims in op.decl.claims.values() for claim in claims]
+    declared = [each.cases for api in op.apis for each in api.decl.unsupported]
+    patterns = sum(map(len, [*claims, *declared, *(d.cases for d in op.decl.differences)]))
+    if patterns * len(op.cases) > MOST_MATCHES:
+        raise document.fail(
+            (), f"{patterns} patterns on {len(op.cases)} cases are too many", "split the file"
+        )
 
 
 def check_differences(document: YamlFile, op: "Operator") -> None:

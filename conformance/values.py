@@ -6,6 +6,8 @@ so a case id names the same numbers for ever. They are drawn in float64 and roun
 
 import math
 import re
+import sys
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -32,9 +34,12 @@ OPTIONS = {
     "full": ("value",),
 }
 WHOLE = {"below": 1, "most": 0}  # options that are whole numbers, and the least that makes sense
+MOST_WHOLE = 1 << 53  # and the largest that drawing in float64 can reach
 COMMON = ("dtype", "layout", "set")
 LAYOUTS = ("contiguous", "transposed", "strided", "sliced", "expanded")
 MAX_ELEMENTS = 1 << 24
+MAX_AXES = 32
+_READING = 16  # reading a literal number takes as long as drawing so many
 
 _NEIGHBOUR = re.compile(r"(up|down)\((-?[0-9.]+(?:e[+-]?[0-9]+)?)\)")
 
@@ -59,7 +64,10 @@ def number(item: Any, dtype: str) -> float:
         return item
     if isinstance(item, str) and dtype in FLOATING:
         if match := _NEIGHBOUR.fullmatch(item):
-            return neighbour(float(match[2]), dtype, up=match[1] == "up")
+            of = float(match[2])
+            if not math.isfinite(of):
+                raise ValueError(f"{item!r}: a number that float64 does not hold")
+            return neighbour(of, dtype, up=match[1] == "up")
         words = {"max": 1.0, "-max": -1.0}
         if item in words:
             return words[item] * largest_finite(dtype)
@@ -122,7 +130,9 @@ def generator(spec: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
     shape = spec[kind]
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{kind!r} takes a shape: a list of sizes ≥ 0")
-    if max([math.prod(shape), *shape]) > MAX_ELEMENTS:
+    if len(shape) > MAX_AXES:
+        raise ValueError(f"more than {MAX_AXES} axes")
+    if _drawn(kind, shape) > MAX_ELEMENTS:
         raise ValueError(f"more than {MAX_ELEMENTS} elements")
     if kind == "label_sets" and not shape:
         raise ValueError("'label_sets' takes a shape [..., C] of at least one axis")
@@ -146,10 +156,44 @@ def _check_options(kind: str, spec: dict[str, Any]) -> None:
         allowed = (int,) if name in WHOLE else (int, float)
         if type(value) not in allowed:
             raise ValueError(f"{name!r} takes a {'whole ' if name in WHOLE else ''}number, not {value!r}")
-        if value < WHOLE.get(name, -math.inf) or (name != "value" and not math.isfinite(value)):
+        largest = MOST_WHOLE if name in WHOLE else sys.float_info.max
+        if value < WHOLE.get(name, -math.inf) or (name != "value" and not -largest <= value <= largest):
             raise ValueError(f"{name!r} cannot be {value!r}")
-    if kind == "grid" and not spec.get("step", 0.5) > 0:
-        raise ValueError(f"'step' cannot be {spec['step']!r}")
+        if name == "value" and type(value) is int and abs(value) > largest:
+            raise ValueError("'value' is a number that float64 does not hold")
+    if kind in ("uniform", "grid"):
+        _check_range(kind, spec)
+
+
+def _check_range(kind: str, spec: dict[str, Any]) -> None:
+    width = float(spec.get("high", 2.0)) - float(spec.get("low", -2.0))
+    if not math.isfinite(width):
+        raise ValueError("'high' is further from 'low' than float64 can say")
+    if kind == "grid":
+        step = spec.get("step", 0.5)
+        if not step > 0:
+            raise ValueError(f"'step' cannot be {step!r}")
+        if not -1 < width / step < MOST_WHOLE:
+            raise ValueError("'low', 'high' and 'step' make no grid")
+
+
+def work(spec: Any) -> int:
+    """Return how long a spec that was checked takes to build, in drawn elements."""
+    if not isinstance(spec, dict):
+        return _READING * _numbers(spec)
+    kind, shape = generator(spec)
+    drawn = _READING * _numbers(spec["values"]) if kind == "values" else _drawn(kind, shape)
+    return drawn + _READING * len(spec.get("set", []))
+
+
+def _drawn(kind: str, shape: Iterable[int]) -> int:
+    """Count the elements to draw, an empty axis as one: NumPy refuses huge axes beside it too."""
+    sizes = [n or 1 for n in shape]
+    return math.prod(sizes) + (math.prod(sizes[:-1]) if kind == "label_sets" else 0)
+
+
+def _numbers(values: Any) -> int:
+    return 1 + sum(map(_numbers, values)) if isinstance(values, list) else 1
 
 
 def _literal(values: Any, dtype: str) -> NDArray:

@@ -1,5 +1,6 @@
 """YAML as plain data that remembers where it stood, so that every complaint can name file:line:column."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +16,13 @@ Path_ = tuple[str | int, ...]
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_BYTES = 4_000_000
 _MAX_DEPTH = 24
+_MAX_NODES = 100_000
+_MAX_DIGITS = 400
 _PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_PLACE = re.compile(r"(.*) - at `\$((?:\.\w+|\[\d+\]|\[\.\.\.\])*)`", re.DOTALL)
+_BINARY = "tag:yaml.org,2002:binary"
 _STEP = re.compile(r"\[(\d+)\]|\[(\.\.\.)\]|\.([^.\[]+)")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
 class YamlFile:
@@ -28,7 +33,8 @@ class YamlFile:
     on collections here.
 
     Raises:
-        InvalidFileError: not UTF-8, not YAML, a duplicate key, an alias, a tag, too deep or too large.
+        InvalidFileError: not a file, not UTF-8, not YAML, a duplicate key, an alias, a tag, too deep or too
+            large.
 
     """
 
@@ -36,15 +42,17 @@ class YamlFile:
         self.path = path
         self._marks: dict[Path_, tuple[int, int]] = {}
         try:
-            raw = path.read_bytes() if text is None else text.encode()
+            raw = _read(path) if text is None else text.encode()
         except OSError as error:
             raise InvalidFileError(str(path), f"cannot be read: {error.strerror}") from error
         if len(raw) > _MAX_BYTES:
-            raise InvalidFileError(str(path), f"larger than {_MAX_BYTES} bytes", "split the file")
+            raise InvalidFileError(f"{path}:1:1", f"larger than {_MAX_BYTES} bytes", "split the file")
         try:
             content = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidFileError(f"{path}:1:1", f"not UTF-8 at byte {error.start}") from error
+            line, start = raw.count(b"\n", 0, error.start) + 1, raw.rfind(b"\n", 0, error.start)
+            at = f"{path}:{line}:{error.start - start}"
+            raise InvalidFileError(at, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from error
         loader = _LOADER(content)
         try:
             self._screen(content)
@@ -54,8 +62,8 @@ class YamlFile:
             mark = error.problem_mark or error.context_mark
             at = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
             raise InvalidFileError(at, f"not valid YAML: {error.problem or error.context}") from error
-        except (yaml.YAMLError, ValueError) as error:
-            raise InvalidFileError(f"{path}:1:1", f"not valid YAML: {error}") from error
+        except yaml.reader.ReaderError as error:
+            raise self._unreadable(content, error) from error
         finally:
             loader.dispose()
 
@@ -79,39 +87,55 @@ class YamlFile:
         try:
             return msgspec.convert(self.data, kind, strict=True)
         except msgspec.ValidationError as error:
-            what = str(error).partition(" - at ")[0]
-            raise self.fail(self._locate(kind, str(error)), what.replace("`", "'")) from error
+            placed = _PLACE.fullmatch(str(error))
+            what = (placed[1] if placed else str(error)).replace("`", "'")
+            raise self.fail(self._locate(kind, str(error)), _printable(what)) from error
 
     def _locate(self, kind: type[Any], complaint: str) -> Path_:
-        """Find the node that msgspec complains about. It calls every key of a mapping `[...]`: try each."""
-        what, _, where = complaint.partition(" - at ")
+        """Find the node that msgspec complains about. It calls every key of a mapping `[...]`: halve them."""
+        placed = _PLACE.fullmatch(complaint)
+        what, where = placed.groups() if placed else (complaint, "")
         path: Path_ = ()
-        for index, anything, name in _STEP.findall(where.strip("`")):
+        for index, anything, name in _STEP.findall(where):
             if anything:
                 node = _at(self.data, path)
-                keys = [k for k in node if _complaint(_narrowed(self.data, path, k), kind) == complaint]
-                if not keys:
-                    break
+                if not isinstance(node, dict) or not node:  # a key may look like a place
+                    return ()
+                keys = list(node)
+                while len(keys) > 1:
+                    half = keys[: len(keys) // 2]
+                    guilty = _complaint(_narrowed(self.data, path, half), kind) == complaint
+                    keys = half if guilty else keys[len(half) :]
                 path = (*path, keys[0])
             else:
                 path = (*path, int(index) if index else name)
         unknown = _UNKNOWN.fullmatch(what)
         return (*path, unknown[1]) if unknown else path
 
+    def _unreadable(self, content: str, error: yaml.reader.ReaderError) -> InvalidFileError:
+        """Return the error about a character that YAML does not allow, where it stands."""
+        before = content.encode()[: error.position].decode(errors="ignore")
+        column = len(before) - before.rfind("\n")
+        at = f"{self.path}:{before.count(chr(10)) + 1}:{column}"
+        return InvalidFileError(at, f"not valid YAML: {error.reason} ({error.character!r})", "escape it")
+
     def _screen(self, content: str) -> None:
         """Read the events first: aliases, tags and depth, before anything is built or recursed into."""
-        depth = 0
+        depth = nodes = 0
         event: Any
         for event in yaml.parse(content, Loader=_LOADER):
             starts = isinstance(event, yaml.CollectionStartEvent)
             depth += starts - isinstance(event, yaml.CollectionEndEvent)
+            nodes += isinstance(event, yaml.NodeEvent)
             what = remedy = ""
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 what, remedy = "anchors and aliases are not allowed", "write the value out, or use a matrix"
-            elif starts and event.tag not in _PLAIN_TAGS:
+            elif (starts and event.tag not in _PLAIN_TAGS) or getattr(event, "tag", None) == _BINARY:
                 what = f"the tag {event.tag!r} is not allowed"
             elif depth > _MAX_DEPTH:
                 what = f"nested deeper than {_MAX_DEPTH} levels"
+            elif nodes > _MAX_NODES:
+                what, remedy = f"more than {_MAX_NODES} values and keys", "split the file, or use a generator"
             if what:
                 mark = event.start_mark
                 raise InvalidFileError(f"{self.path}:{mark.line + 1}:{mark.column + 1}", what, remedy)
@@ -124,40 +148,63 @@ class YamlFile:
             return self._scalar(loader, node, path)
         built: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)
-            self._marks[(*path, key if isinstance(key, str) else "")] = (
-                key_node.start_mark.line,
-                key_node.start_mark.column,
-            )
+            self._marks[(*path, "")] = (key_node.start_mark.line, key_node.start_mark.column)
+            if isinstance(key_node, yaml.ScalarNode):
+                key = self._scalar(loader, key_node, (*path, ""))
+            else:
+                key = loader.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise self.fail((*path, ""), f"the key {key!r} is not a string", "quote it")
             if key in built:
-                raise self.fail((*path, key), f"the key {key!r} stands twice")
+                raise self.fail((*path, ""), f"the key {key!r} stands twice")
             built[key] = self._build(loader, value_node, (*path, key))
             self._marks[(*path, key)] = (key_node.start_mark.line, key_node.start_mark.column)
         return built
 
     def _scalar(self, loader: Any, node: yaml.Node, path: Path_) -> Any:
+        kind = node.tag.rpartition(":")[2]
+        if kind in ("int", "float") and len(node.value) > _MAX_DIGITS:  # base 60 takes quadratic time
+            raise self.fail(path, f"a number of more than {_MAX_DIGITS} characters")
         try:
-            return loader.construct_object(node, deep=True)
-        except (ValueError, KeyError, AttributeError) as error:  # `!!bool maybe`, 2026-13-45
-            kind = node.tag.rpartition(":")[2]
+            value = loader.construct_object(node, deep=True)
+        except (ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
+            # `!!bool maybe`, `!!int ''`, 2026-13-45
             raise self.fail(path, f"not valid YAML: {str(node.value)[:40]!r} is not a {kind}") from error
+        if isinstance(value, float) and math.isinf(value) and "inf" not in node.value.lower():
+            raise self.fail(path, f"{node.value} is a number that float64 does not hold", "write .inf")
+        return value
 
 
 def _at(data: Any, path: Path_) -> Any:
+    """Return the node at `path`, None where there is no such node."""
     for step in path:
-        data = data[step]
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return None
     return data
 
 
-def _narrowed(data: Any, path: Path_, key: str) -> Any:
-    """Copy `data` with nothing but `key` in the mapping at `path`."""
+def _narrowed(data: Any, path: Path_, keys: list[str]) -> Any:
+    """Copy `data` with nothing but these keys in the mapping at `path`."""
     if not path:
-        return {key: data[key]}
+        return {key: data[key] for key in keys}
     copy = data.copy()
-    copy[path[0]] = _narrowed(data[path[0]], path[1:], key)
+    copy[path[0]] = _narrowed(data[path[0]], path[1:], keys)
     return copy
+
+
+def _read(path: Path) -> bytes:
+    """Read no more than one byte too many; a pipe or a device might never end."""
+    if path.exists() and not path.is_file():
+        raise InvalidFileError(str(path), "not a file")
+    with path.open("rb") as file:
+        return file.read(_MAX_BYTES + 1)
+
+
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _complaint(data: Any, kind: type[Any]) -> str:

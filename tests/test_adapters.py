@@ -407,6 +407,18 @@ def only_public_namespaces_are_called(adapter: Adapter) -> None:
         assert isinstance(refused, Raised)
         assert (refused.exception, refused.category) == ("PermissionError", "internal"), api
         assert "outside the public namespaces" in refused.message
+    shown = {
+        "torch": ("torch.nn.functional.importlib", "torch.nn.functional.Callable", "torch.nn.modules"),
+        "paddle": ("paddle.nn.functional.common", "paddle.nn.utils"),
+        "mindspore": ("mindspore.ops.PyExecute", "mindspore.ops.Custom", "mindspore.ops.tensordump"),
+    }
+    for api in shown[adapter.name]:
+        refused = hinge(adapter, api=api).output
+        assert isinstance(refused, Raised)
+        assert (refused.exception, refused.message) == (
+            "PermissionError",
+            f"{api} is no operator of {adapter.name}",
+        )
 
 
 @probe()

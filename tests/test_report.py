@@ -55,12 +55,19 @@ def everything() -> list[dict[str, Any]]:
     return [
         result(**{**REFUSED, "message": HOSTILE, "error": error, "outcome": "known", "ledger": "e"}),
         result(api=PADDLE, case=f"multi_margin_loss/{HOSTILE}", **{**CRASHED, "error": error}),
-        result(api=HOSTILE, backend=HOSTILE, check=HOSTILE, **{**WRONG, "got": HOSTILE}),
+        result(api=HOSTILE, backend=HOSTILE, check=HOSTILE, **WRONG),
         result(status="observed", domain="undefined", message=HOSTILE, case=HOSTILE),
         result(status="notrun", outcome="notrun", message=HOSTILE),
-        {"type": "backend", "backend": HOSTILE, "lost": HOSTILE},
-        {"type": "ledger", "ledger": HOSTILE, "outcome": "stale", "message": HOSTILE},
-        {"type": "claim", "api": HOSTILE, "claim": HOSTILE, "says": HOSTILE, "source": "javascript:alert(3)"}
+        {"type": "backend", "backend": HOSTILE, "framework": HOSTILE, "version": "", "lost": HOSTILE},
+        {"type": "ledger", "ledger": HOSTILE, "backend": HOSTILE, "outcome": "stale", "message": HOSTILE},
+        {
+            "type": "claim",
+            "op": HOSTILE,
+            "api": HOSTILE,
+            "claim": HOSTILE,
+            "says": HOSTILE,
+            "source": "javascript:alert(3)",
+        }
         | {"verdict": "refuted", "why": HOSTILE, "evidence": [HOSTILE], "outcome": "regression"},
     ]
 

@@ -179,7 +179,7 @@ def hostile_site() -> Site:
     rows = [
         result(**{**REFUSED, "message": HOSTILE, "error": error, "outcome": "known", "ledger": "e"}),
         result(api=PADDLE, case=f"multi_margin_loss/{HOSTILE}", **{**CRASHED, "error": error}),
-        result(api=HOSTILE, backend=HOSTILE, check=HOSTILE, **{**WRONG, "got": HOSTILE, "kind": HOSTILE}),
+        result(api=HOSTILE, backend=HOSTILE, check=HOSTILE, **{**WRONG, "kind": HOSTILE}),
         result(status="observed", domain="undefined", message=HOSTILE, declared=HOSTILE, case=HOSTILE),
         result(status="notrun", outcome="notrun", message=HOSTILE) | {"op": HOSTILE, "family": HOSTILE},
         {"type": "backend", "backend": HOSTILE, "lost": HOSTILE},

@@ -76,7 +76,7 @@ def test_where_falls_back_to_the_nearest_parent() -> None:
         ("a: 1\nb: !!timestamp later\n", "2:4", "'later' is not a timestamp"),
         ("a: 1\nb: 2026-13-45\n", "2:4", "'2026-13-45' is not a timestamp"),
         ("a: 1\nb: !!int x\n", "2:4", "'x' is not a int"),
-        ("a: \x01\n", "1:1", "not valid YAML"),
+        ("a: \x01\n", "1:4", "not valid YAML"),
     ],
 )
 def test_invalid_yaml_is_placed(text: str, at: str, says: str) -> None:

@@ -33,6 +33,8 @@ class Adapter(ABC):
     """Only APIs inside these modules may be called, whatever a case file says."""
     entries: ClassVar[tuple[str, ...]] = ()
     """And these functions, whose modules hold much else."""
+    homes: ClassVar[tuple[str, ...]] = ()
+    """Where what may be called is defined, if not anywhere in the framework: a namespace may show more."""
     lanes: ClassVar[int] = 1
     """How many workers share its cases: more where one call takes so long that the others would wait."""
     environ: ClassVar[dict[str, str]] = {}
@@ -234,12 +236,24 @@ class Adapter(ABC):
         message = str(error).strip()
         return Raised(self._phase, self.category(error), type(error).__name__, message[:2000])
 
+    def permits(self, api: str) -> bool:
+        """Whether a name is one of a public namespace, going by the name alone."""
+        module, _, attribute = api.rpartition(".")
+        public = attribute.isidentifier() and not attribute.startswith("_")
+        return public and api not in self.namespaces and (module in self.namespaces or api in self.entries)
+
     def _resolve(self, api: str) -> Callable[..., Any]:
         if api not in self._resolved:
-            module, _, attribute = api.rpartition(".")
-            if module not in self.namespaces and api not in self.entries:
+            if not self.permits(api):
                 raise PermissionError(f"{api} is outside the public namespaces of {self.name}")
-            self._resolved[api] = getattr(import_module(module), attribute)
+            module, _, attribute = api.rpartition(".")
+            entry = getattr(import_module(module), attribute)
+            home = getattr(entry, "__module__", None) or ""
+            within = any(f"{home}.".startswith(f"{each}.") for each in self.homes or (self.name,))
+            if not callable(entry) or not within:
+                # A module that the namespace imported, or what no case has any business with.
+                raise PermissionError(f"{api} is no operator of {self.name}")
+            self._resolved[api] = entry
         return self._resolved[api]
 
 
@@ -252,7 +266,9 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 def place(module: Any, path: str, tensor: Any) -> None:
     """Put a tensor where a module keeps a parameter of its own (`tail.0.weight`)."""
-    *parents, name = path.split(".")
+    *parents, name = steps = path.split(".")
+    if any(step.startswith("_") for step in steps):
+        raise PermissionError(f"{path} is no parameter of a module")
     for parent in parents:
         module = module[int(parent)] if parent.isdigit() else getattr(module, parent)
     if name.isdigit():  # a list of parameters

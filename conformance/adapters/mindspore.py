@@ -27,6 +27,19 @@ class MindSporeAdapter(Adapter):
         "mindspore.mint.nn",
         "mindspore.mint.nn.functional",
     )
+    # `mindspore.ops` also shows what compiles, runs Python, talks to other processes and writes files.
+    homes = (
+        "mindspore.mint",
+        "mindspore.nn.layer",
+        "mindspore.nn.loss",
+        "mindspore.ops.auto_generate",
+        "mindspore.ops.function.array_func",
+        "mindspore.ops.function.math_func",
+        "mindspore.ops.function.nn_func",
+        "mindspore.ops.operations.array_ops",
+        "mindspore.ops.operations.math_ops",
+        "mindspore.ops.operations.nn_ops",
+    )
     lanes = 2
     # MindSpore reads GLOG_v as a level: 3 is errors only.
     environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "3"}  # noqa: RUF012 - read only
