@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from conformance.arrays import NDArray, numpy_dtype
+from conformance.folders import cache_folder
 from conformance.oracle import Exact, Expectation
 from conformance.suite import Case
 from conformance.types import Scalar
@@ -67,19 +68,11 @@ class _Entry(msgspec.Struct, array_like=True):
 _decoder = msgspec.msgpack.Decoder(_Entry)
 
 
-def default_folder() -> Path:
-    """Return the user's folder: `CONFORMANCE_CACHE`, or below `XDG_CACHE_HOME`, or below `~/.cache`."""
-    if given := os.environ.get("CONFORMANCE_CACHE"):
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "op-conformance"
-
-
 class OracleCache:
     """A folder of the oracle's answers, safe to share between runs at the same time."""
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder() / "oracle"
         self.limit = limit
         self.hits = self.misses = 0
 

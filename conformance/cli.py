@@ -18,6 +18,7 @@ from conformance.arrays import NDArray
 from conformance.cache import OracleCache
 from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, OpOption, app, chosen
 from conformance.errors import Exit, InvalidFileError, UsageError
+from conformance.index import names
 from conformance.ledger import Ledger, load_ledger
 from conformance.load import Api, Case, Operator, find_case, load_suite, shipped_cases
 from conformance.lock import claimed
@@ -131,16 +132,17 @@ def list_command(
     ids: Annotated[bool, typer.Option("--ids", help="Every case id, one a line.")] = False,
 ) -> None:
     """List operators and their APIs, or every case id."""
-    suite = chosen(cases, op)
-    if ids:
-        for operator in suite:
-            for case in operator.cases:
-                print(case.id)
-        return
-    for operator in suite:
-        print(f"{operator.name}  {len(operator.cases)} cases")
-        for api in operator.apis:
-            print(f"  {api.name}")
+    found = names(cases)
+    unknown = set(op or ()) - {each.op for each in found}
+    if unknown:
+        raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(each.op for each in found)}")
+    for each in found:
+        if op and each.op not in op:
+            continue
+        if ids:
+            print("\n".join(each.cases))
+        else:
+            print("\n".join([f"{each.op}  {len(each.cases)} cases", *(f"  {api}" for api in each.apis)]))
 
 
 @app.command("show")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from conformance import cache
-from conformance.cache import OracleCache, default_folder, fingerprint, key
+from conformance.cache import OracleCache, fingerprint, key
+from conformance.folders import cache_folder
 from conformance.load import load_suite
 from conformance.oracle import Exact, Expectation
 from conformance.run import expectation, resolved_params
@@ -180,6 +181,6 @@ def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     """As other programs have it, and by our own variable."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("CONFORMANCE_CACHE", raising=False)
-    assert default_folder() == tmp_path / "op-conformance"
+    assert cache_folder() == tmp_path / "op-conformance"
     monkeypatch.setenv("CONFORMANCE_CACHE", str(tmp_path / "own"))
-    assert default_folder() == tmp_path / "own"
+    assert cache_folder() == tmp_path / "own"

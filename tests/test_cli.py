@@ -193,7 +193,7 @@ def test_an_interrupt_is_exit_2(capsys: Captured, monkeypatch: pytest.MonkeyPatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli_app, "load_suite", interrupted)
-    assert main(["list"]) == Exit.INTERRUPTED
+    assert main(["check"]) == Exit.INTERRUPTED
     assert capsys.readouterr().err == "interrupted\n"
 
 
@@ -204,11 +204,11 @@ def test_our_own_fault_is_exit_3(capsys: Captured, monkeypatch: pytest.MonkeyPat
         raise ZeroDivisionError("one over zero")
 
     monkeypatch.setattr(cli_app, "load_suite", faulty)
-    said = refused(capsys, "list", code=Exit.HARNESS)
+    said = refused(capsys, "check", code=Exit.HARNESS)
     assert "a fault of the harness itself: ZeroDivisionError: one over zero" in said
     assert "--traceback" in said
     with pytest.raises(ZeroDivisionError):
-        main(["--traceback", "list"])
+        main(["--traceback", "check"])
 
 
 def write_run(path: Path, *results: dict[str, object]) -> Path:

@@ -163,7 +163,7 @@ def _strip(facts: Facts) -> str:
     suite, oracle = facts.run.get("suite") or {}, facts.run.get("oracle") or {}
     said = [f"{plural(len(suite.get('ops') or ()), 'operator')}, {plural(suite.get('cases') or 0, 'case')}"]
     if suite.get("commit"):
-        said.append(f"suite {str(suite['commit'])[:12]}")
+        said.append(f"suite {suite['commit']}")
     if oracle.get("dtype"):
         said.append(f"oracle {oracle['dtype']} ({oracle.get('mantissa')} bits)")
     for row in facts.backends:
