@@ -23,7 +23,7 @@ from conformance.relate import hold
 from conformance.relations import Relation, related, relations
 from conformance.selection import Selection
 from conformance.stream import HEARD, SETTLED, Row, StreamWriter
-from conformance.suite import suite_commit, suite_digest
+from conformance.suite import file_digests, suite_commit, suite_digest
 from conformance.summary import Progress, Summary
 from conformance.types import Request
 
@@ -99,15 +99,17 @@ class Line:
             "mantissa": int(np.finfo(ORACLE_DTYPE).nmant),
             "extended": EXTENDED,
         }
+        ops = {case.op.name for case, _ in self.plan}
         suite = {
             "name": "op-conformance",
             "version": conformance.__version__,
-            "ops": sorted({case.op.name for case, _ in self.plan}),
+            "ops": sorted(ops),
             "cases": len({case.id for case, _ in self.plan}),
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "numpy": np.__version__,
             "digest": suite_digest(self.suite),
+            "files": file_digests([op for op in self.suite if op.name in ops]),
             "commit": suite_commit(),
             "seed": "the name of each case and tensor",
         }

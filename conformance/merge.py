@@ -88,6 +88,8 @@ class _Merge:
         runs = [stream.run for stream in self.streams]
         suite = dict(runs[0]["suite"])
         suite["ops"] = sorted({name for run in runs for name in run["suite"].get("ops", ())})
+        digests = {op: digest for run in runs for op, digest in run["suite"].get("files", {}).items()}
+        suite["files"] = dict(sorted(digests.items()))
         suite["cases"] = len({row["case"] for row in self.results})
         for key in ("platform", "python", "numpy"):
             if key in suite:

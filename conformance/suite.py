@@ -99,6 +99,15 @@ def suite_digest(suite: list[Operator]) -> str:
     return digest.hexdigest()
 
 
+def file_digests(suite: list[Operator]) -> dict[str, str]:
+    """Name the case file of each operator by its bits: who reads a run later can tell whether it changed."""
+    return {
+        op.name: blake2b(op.file.read_bytes(), digest_size=6).hexdigest()
+        for op in sorted(suite, key=lambda op: op.name)
+        if op.file.is_file()
+    }
+
+
 def suite_commit() -> str:
     """Return the commit that this checkout is at, with `-dirty` where files differ; else nothing."""
     here = Path(__file__).resolve().parent

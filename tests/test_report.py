@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from conformance.report import links
 from conformance.report.camps import camps, suspect_oracle
 from conformance.report.facts import multiple, plural, read_facts, show
 from conformance.report.site import Site, write_site
+from conformance.suite import file_digests
 from tests.report_rows import (
     BASIC,
     CRASHED,
@@ -139,6 +141,21 @@ def test_fifty_thousand_results_make_pages_that_open(tmp_path: Path) -> None:
     assert max(sizes.values()) < 1_000_000
     assert index.exists()
     assert all((tmp_path / links.discrepancy_page(case.id, PADDLE)).exists() for case in ops[0].cases[:96])
+
+
+def test_a_site_says_when_its_case_files_are_not_those_of_the_run(tmp_path: Path) -> None:
+    """Inputs and scripts come from the files of today: next to verdicts of other files they would mislead."""
+    case_file = tmp_path / "multi_margin_loss.yaml"
+    case_file.write_text("op: x\n")
+    (op,) = suite()
+    op = replace(op, file=case_file)
+    facts = read_facts(stream(tmp_path, [result(**WRONG)]))
+    for digest, said in ((file_digests([op])["multi_margin_loss"], False), ("000000", True)):
+        facts.run["suite"]["files"] = {"multi_margin_loss": digest, "unknown_op": "1"}
+        write_site(Site(facts, [op], Ledger({})), tmp_path)
+        for page_ in (links.INDEX, links.discrepancy_page(BASIC, TORCH), links.op_page("multi_margin_loss")):
+            text = text_of((tmp_path / page_).read_text("utf-8"))
+            assert ("other case files than the run had, of multi_margin_loss." in text) is said
 
 
 def test_a_report_imports_no_framework() -> None:

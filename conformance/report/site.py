@@ -15,6 +15,7 @@ from conformance.report.evidence import Library
 from conformance.report.facts import Facts, accused
 from conformance.report.groups import Group, group
 from conformance.stream import Row
+from conformance.suite import file_digests
 
 FOLDERS = ("op", "d", "m", "backend", "family", "assets", "repro")
 
@@ -47,6 +48,13 @@ class Site:
     def ops(self) -> dict[str, Operator]:
         """The suite's operators by name; a stream may know others."""
         return {op.name: op for op in self.suite}
+
+    @cached_property
+    def changed_files(self) -> list[str]:
+        """The operators whose case files are no longer those of the run: their pages may mix the two."""
+        then = (self.facts.run["suite"] or {}).get("files") or {}
+        now = file_digests(self.suite)
+        return sorted(op for op, digest in then.items() if now.get(op, digest) != digest)
 
     @cached_property
     def library(self) -> Library:
@@ -104,6 +112,7 @@ def _write_page(env: Any, site: Site, out: Path, page: Page) -> None:
         "facts": site.facts,
         "entries": site.entries,
         "has_comparison": site.changes is not None,
+        "changed_files": site.changed_files,
     }
     path = out / page.path
     path.parent.mkdir(parents=True, exist_ok=True)
