@@ -54,7 +54,8 @@ def test_the_wheel_claims_one_import_name(wheel: Path) -> None:
     assert "conformance/cases/loss/multi_margin_loss.yaml" in names
     assert "conformance/known/torch/multi_margin_loss.yaml" in names
     assert "conformance/py.typed" in names
-    assert any(name.startswith("conformance/report/") and name.endswith(".html") for name in names)
+    assert "conformance/report/templates/index.html" in names
+    assert "conformance/schemas/report.schema.json" in names
 
 
 def test_the_command_runs_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
@@ -64,6 +65,9 @@ def test_the_command_runs_from_an_empty_folder(installed: Path, tmp_path: Path) 
     assert "nothing unexpected" in shown
     assert (tmp_path / "out" / "run.jsonl").exists()
     assert "multi_margin_loss" in (tmp_path / "out" / "index.html").read_text()
+    for asset in ("site.css", "site.js"):
+        assert (tmp_path / "out" / "assets" / asset).stat().st_size > 1000
+    assert (tmp_path / "out" / "report.json.gz").exists()
 
 
 def test_the_pytest_plugin_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
