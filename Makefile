@@ -37,7 +37,7 @@ bench: $(VENV)/.ready  ## ratios of our wall time to a bare loop over the same c
 # The run of old versions is not what the ledger speaks of, so it exits with 1; anything else is a fault.
 .PHONY: compare-versions
 compare-versions: $(VENV)/.ready $(VERSIONS)/.ready reports/latest/run.jsonl  ## what an upgrade changed
-	$(PY) -m conformance run -o reports/versions/old --backend paddle=$(VERSIONS)/bin/python \
+	$(PY) -m conformance run --no-site -o reports/versions/old --backend paddle=$(VERSIONS)/bin/python \
 		--backend mindspore=$(VERSIONS)/bin/python || test $$? -eq 1
 	$(PY) -m conformance compare reports/versions/old/run.jsonl reports/latest/run.jsonl \
 		--format markdown -o reports/published/versions.md || test $$? -eq 1
