@@ -17,10 +17,10 @@ from conformance.adapters import BACKENDS
 from conformance.arrays import NDArray
 from conformance.cache import OracleCache
 from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, OpOption, app, chosen
-from conformance.errors import Exit, InvalidFileError, UsageError
+from conformance.errors import Exit, UsageError
 from conformance.index import names
 from conformance.ledger import Ledger, load_ledger
-from conformance.load import Api, Case, Operator, find_case, load_suite, shipped_cases
+from conformance.load import Api, Case, Operator, find_case, load_suite
 from conformance.lock import claimed
 from conformance.pool import backend_spec
 from conformance.run import Selection, Summary, expectation, resolved_params, run
@@ -211,24 +211,15 @@ def check_command(op: OpOption = None, cases: CasesOption = None, ledger: Ledger
 
     The cases of the shipped ops also have to reach every branch, regime and pair of parameter values.
     """
-    from conformance.coverage import check_coverage  # noqa: PLC0415 - only here
+    from conformance.checking import check_files  # noqa: PLC0415 - only here
 
-    suite, known = chosen(cases, op), load_ledger(ledger)
-    ours = cases is None or cases.resolve().is_relative_to(shipped_cases().resolve())
-    for operator in suite:
-        for case in operator.cases:
-            try:
-                _ = case.tensors
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise InvalidFileError(case.where, f"case {case.id}: {error}") from error
-        if ours:
-            check_coverage(operator)
+    known, found = load_ledger(ledger), check_files(cases, op or ())
     if (cases is None and not op) or ledger is not None:
-        known.check(suite)
+        known.check(found)
     entries = sum(len(e) for e in known.entries.values())
-    claims = sum(len(api.claims) for operator in suite for api in operator.apis)
-    total = sum(len(operator.cases) for operator in suite)
-    print(f"{len(suite)} operators, {total} cases, {claims} claims, {entries} ledger entries: valid")
+    claims = sum(each.claims for each in found)
+    total = sum(len(each.cases) for each in found)
+    print(f"{len(found)} operators, {total} cases, {claims} claims, {entries} ledger entries: valid")
 
 
 @app.command("schema")

@@ -32,6 +32,10 @@ class InvalidFileError(ConformanceError):
         self.where, self.what, self.remedy = where, what, remedy
         super().__init__(f"{where}: {what}" + (f"\n  {remedy}" if remedy else ""))
 
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        """Survive the way from another process whole."""
+        return type(self), (self.where, self.what, self.remedy)
+
 
 class UsageError(ConformanceError):
     """The command line asks for something that does not exist: exit 4."""

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -15,10 +16,15 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from conformance.adapters import BACKENDS
 from conformance.compare import Check
 from conformance.errors import InvalidFileError, UsageError
-from conformance.globs import glob
-from conformance.load import Api, Case, Operator
+from conformance.globs import after_op, glob
+from conformance.load import Api, Case
 from conformance.types import Outcome, Scalar
 from conformance.yamlfile import YamlFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from conformance.checking import Checked
 
 BAND_SLACK = 1.1
 FAILING = ("fail", "error", "crash", "timeout")
@@ -107,19 +113,20 @@ class Ledger:
         status = {"refuted": "fail", "notrun": "notrun"}.get(verdict, "pass")
         return _classify(entries, status, "refuted", ("", None))
 
-    def check(self, suite: list[Operator]) -> None:
+    def check(self, found: "Iterable[Checked]") -> None:
         """Refuse an entry that can match nothing: its op, API or case is not in the suite.
 
         Raises:
             InvalidFileError: the first such entry, at its place.
 
         """
+        ops = {op.op: (op.apis, [after_op(case) for case in op.cases]) for op in found}
         for entry in (entry for entries in self.entries.values() for entry in entries):
-            ops = [op for op in suite if op.name == entry.op]
-            apis = [a.name for op in ops for a in op.apis if any(glob(p, a.name) for p in entry.api)]
-            names = [case.id.partition("/")[2] for op in ops for case in op.cases]
+            apis, names = ops.get(entry.op, ([], []))
+            known = any(glob(pattern, api) for pattern in entry.api for api in apis)
             nowhere = [p for p in entry.cases if not any(glob(p, name) for name in names)]
-            what = "op" if not ops else "API" if not apis else f"case like {nowhere[0]!r}" if nowhere else ""
+            missing = "API" if not known else f"case like {nowhere[0]!r}" if nowhere else ""
+            what = missing if entry.op in ops else "op"
             if what:
                 raise InvalidFileError(
                     self.wheres.get(entry.id, "ledger"), f"ledger entry {entry.id!r}: there is no such {what}"

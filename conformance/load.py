@@ -46,15 +46,7 @@ def load_suite(root: Path | None = None, ops: Iterable[str] = ()) -> list[Operat
         UsageError: there is no such folder, or no case file in it.
 
     """
-    folder = root or shipped_cases()
-    pattern = "*/*.yaml" if root is None else "**/*.yaml"
-    paths = [folder] if folder.is_file() else sorted(folder.glob(pattern))
-    named = [path for path in paths if path.stem in set(ops)]
-    if ops and {path.stem for path in named} == set(ops):
-        paths = named
-    if not paths:
-        raise UsageError(f"no case files below {folder}")
-    operators = [load_operator(path) for path in paths]
+    operators = [load_operator(path) for path in case_files(root, ops)]
     seen: dict[str, Path] = {}
     for operator in operators:
         if operator.name in seen:
@@ -63,6 +55,24 @@ def load_suite(root: Path | None = None, ops: Iterable[str] = ()) -> list[Operat
             )
         seen[operator.name] = operator.file
     return operators
+
+
+def case_files(root: Path | None = None, ops: Iterable[str] = ()) -> list[Path]:
+    """Return the op files below `root`, sorted; with `ops` those named as these, if there is one for each.
+
+    Raises:
+        UsageError: there is no such folder, or no case file in it.
+
+    """
+    folder = root or shipped_cases()
+    pattern = "*/*.yaml" if root is None else "**/*.yaml"
+    paths = [folder] if folder.is_file() else sorted(folder.glob(pattern))
+    named = [path for path in paths if path.stem in set(ops)]
+    if ops and {path.stem for path in named} == set(ops):
+        paths = named
+    if not paths:
+        raise UsageError(f"no case files below {folder}")
+    return paths
 
 
 def load_operator(path: Path, text: str | None = None) -> Operator:

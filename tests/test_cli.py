@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from conformance import cli, cli_app
+from conformance import checking, cli
 from conformance.__main__ import main
 from conformance.errors import Exit
 from conformance.load import Operator, load_suite
@@ -192,7 +192,7 @@ def test_an_interrupt_is_exit_2(capsys: Captured, monkeypatch: pytest.MonkeyPatc
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_app, "load_suite", interrupted)
+    monkeypatch.setattr(checking, "check_files", interrupted)
     assert main(["check"]) == Exit.INTERRUPTED
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -203,7 +203,7 @@ def test_our_own_fault_is_exit_3(capsys: Captured, monkeypatch: pytest.MonkeyPat
     def faulty(*_: object) -> None:
         raise ZeroDivisionError("one over zero")
 
-    monkeypatch.setattr(cli_app, "load_suite", faulty)
+    monkeypatch.setattr(checking, "check_files", faulty)
     said = refused(capsys, "check", code=Exit.HARNESS)
     assert "a fault of the harness itself: ZeroDivisionError: one over zero" in said
     assert "--traceback" in said

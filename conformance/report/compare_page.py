@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from conformance.changes import LISTS, Change, Changes
 from conformance.changes_groups import ABOUT, TITLES, Group, grouped, tallied, verdict, way
 from conformance.report import links
-from conformance.report.environment import environment
 from conformance.report.facts import shorten
-from conformance.report.site import Page, Site, write_assets
+from conformance.report.site import Page, Site
 
 MOST_GROUPS = {"newly_failing": 200}
 OTHER_GROUPS = 50
@@ -66,16 +64,7 @@ def pages(site: Site) -> Iterator[Page]:
     def link(case: str, api: str) -> str:
         return links.discrepancy_page(case, api) if (case, api) in site.discrepancies else ""
 
-    yield Page(links.COMPARE, "compare.html", {"layout": "base.html", **_context(site.changes, link)})
-
-
-def write_alone(changes: Changes, out: Path) -> Path:
-    """Write the comparison as a folder of its own, with no other page, and return its path."""
-    write_assets(out / "assets")
-    context = {"layout": "alone.html", "root": "", "entries": {}, **_context(changes, lambda _case, _api: "")}
-    page = out / links.COMPARE
-    page.write_text(environment().get_template("compare.html").render(context), "utf-8")
-    return page
+    yield Page(links.COMPARE, "compare.html", _context(site.changes, link))
 
 
 def _context(changes: Changes, link: Link) -> dict[str, object]:

@@ -1,0 +1,79 @@
+"""Validate case files as `conformance check` does: each by itself, so that the cores can share them."""
+
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from pathlib import Path
+
+import msgspec
+
+from conformance.coverage import check_coverage
+from conformance.errors import InvalidFileError, UsageError
+from conformance.load import case_files, load_operator, shipped_cases
+
+FEW = 4
+"""Up to so many files are checked in this process: others take a moment to start."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A valid operator: its names, which the ledger is held against, and how many claims it has."""
+
+    op: str
+    file: str
+    apis: list[str]
+    cases: list[str]
+    claims: int
+
+
+def check_files(root: Path | None = None, ops: Iterable[str] = ()) -> list[Checked]:
+    """Check every op file below `root` (default: the shipped ones), and return what is in them.
+
+    The cases of the shipped ops also have to reach every branch, regime and pair of parameter values.
+
+    Raises:
+        InvalidFileError: the first mistake, at its place.
+        UsageError: there is no such folder, file or operator.
+
+    """
+    wanted = tuple(ops)
+    paths = case_files(root, wanted)
+    ours = root is None or root.resolve().is_relative_to(shipped_cases().resolve())
+    if len(paths) <= FEW:
+        made = [check_file(path, wanted, ours=ours) for path in paths]
+    else:
+        with ProcessPoolExecutor() as processes:
+            made = list(processes.map(_check_file, paths, repeat(wanted), repeat(ours)))
+    found = [each for each in made if isinstance(each, Checked)]
+    unknown = set(wanted) - {each.op for each in found}
+    if unknown:
+        there = [each.op if isinstance(each, Checked) else each for each in made]
+        raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(there)}")
+    seen: dict[str, str] = {}
+    for each in found:
+        if each.op in seen:
+            raise InvalidFileError(f"{each.file}:1:1", f"op {each.op!r} stands in {seen[each.op]} too")
+        seen[each.op] = each.file
+    return found
+
+
+def _check_file(path: Path, ops: tuple[str, ...], ours: bool) -> Checked | str:
+    return check_file(path, ops, ours=ours)
+
+
+def check_file(path: Path, ops: tuple[str, ...], *, ours: bool) -> Checked | str:
+    """Check one file; of another operator than those asked for, return the name only."""
+    operator = load_operator(path)
+    if ops and operator.name not in ops:
+        return operator.name
+    for case in operator.cases:
+        try:
+            _ = case.tensors
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            raise InvalidFileError(case.where, f"case {case.id}: {error}") from error
+        if not ours:
+            case.__dict__.pop("tensors", None)  # a stranger's files may hold much
+    if ours:
+        check_coverage(operator)
+    claims = sum(len(api.claims) for api in operator.apis)
+    names = [api.name for api in operator.apis]
+    return Checked(operator.name, str(path), names, [case.id for case in operator.cases], claims)
