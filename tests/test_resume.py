@@ -119,6 +119,21 @@ def test_what_is_settled_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.
     assert not part.exists()
 
 
+def test_a_pair_that_was_cut_in_the_middle_is_asked_anew_and_stands_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows without the note that they are all there are dropped: kept, they would stand twice."""
+    from conformance.adapters import BACKENDS  # noqa: PLC0415 - only here
+
+    monkeypatch.setitem(BACKENDS, "miniature", "miniatures:Honest")
+    monkeypatch.syspath_prepend(HERE)
+    part = partial_stream(tmp_path, 3)
+    lines = part.read_bytes().splitlines(keepends=True)
+    notes = [line for line in lines if b'"settled"' in line]
+    part.write_bytes(b"".join(line for line in lines if line != notes[-1]))
+    assert resumed(part).read_bytes() == (tmp_path / "whole" / "run.jsonl").read_bytes()
+
+
 def test_another_selection_is_refused_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
