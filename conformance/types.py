@@ -37,7 +37,9 @@ KINDS = (
     "raises",
     "no_raise",
     "mutated_input",
+    "mutated_process",
     "relation",
+    "nondeterministic",
 )
 
 
@@ -108,6 +110,10 @@ class Reply(msgspec.Struct, frozen=True):
     mutated: tuple[str, ...] = ()
     seconds: float = 0.0
     second: dict[str, Array | Raised | None] = {}
+    altered: tuple[str, ...] = ()
+    """What the call changed of its process (its rounding mode, its folder, …); it was put back."""
+    spoiled: bool = False
+    """The process cannot be made what it was, or has little memory left: the worker is replaced."""
 
 
 class Death(msgspec.Struct, frozen=True, tag=True):
@@ -117,6 +123,8 @@ class Death(msgspec.Struct, frozen=True, tag=True):
     message: str
     signal: str = ""
     stderr: str = ""
+    sequence: tuple[int, ...] = ()
+    """The earlier requests (ids) without which the call does not fail; empty: it fails by itself."""
 
 
 class Environment(msgspec.Struct, frozen=True):

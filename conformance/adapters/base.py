@@ -1,5 +1,6 @@
 """What every backend shares: execute one request, and say exactly which step let an exception out."""
 
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,9 +16,12 @@ from conformance.arrays import (
     float32_as_bfloat16,
     to_wire,
 )
+from conformance.errors import BindingError
 from conformance.types import Array, Binding, Category, Environment, Phase, Raised, Reply, Request, Scalar
 
 Tensors = dict[str, Any]
+MESSAGE = 2000
+"""How many characters of an exception's message are kept."""
 
 
 class Adapter(ABC):
@@ -193,7 +197,7 @@ class Adapter(ABC):
             # Last, because a backward pass can write where it should not as well as a forward one.
             self._phase = "read"
             mutated = tuple(n for n, a in request.tensors.items() if self.read(tensors[n]).data != a.data)
-        except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result
+        except BaseException as error:  # noqa: BLE001 - a framework's SystemExit is a result too
             return self._raised(error), gradients, mutated
         return output, gradients, mutated
 
@@ -209,7 +213,7 @@ class Adapter(ABC):
         try:
             pulled = self.pull_back(call, raw, tensors, wanted, cotangent)
             return {n: None if g is None else self.read(g) for n, g in zip(wanted, pulled, strict=True)}
-        except Exception as error:  # noqa: BLE001 - as above
+        except BaseException as error:  # noqa: BLE001 - as above
             self._phase = "backward"
             return dict.fromkeys(wanted, self._raised(error))
 
@@ -228,13 +232,17 @@ class Adapter(ABC):
             tensors = {n: self.tensor(a, grad=n == name) for n, a in request.tensors.items()}
             pulled = self.pull_back_twice(call, tensors, name, request.cotangent, request.directions[name])
             return None if pulled is None else self.read(pulled)
-        except Exception as error:  # noqa: BLE001 - whatever a framework raises is a result
+        except BaseException as error:  # noqa: BLE001 - as above
             self._phase = "backward"
             return self._raised(error)
 
     def _raised(self, error: BaseException) -> Raised:
-        message = str(error).strip()
-        return Raised(self._phase, self.category(error), type(error).__name__, message[:2000])
+        if isinstance(error, BindingError):
+            raise error
+        # A worker ignores SIGINT, so there it is the call's own; elsewhere somebody pressed Ctrl-C.
+        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            raise error
+        return Raised(self._phase, self.category(error), type(error).__name__, said_by(error))
 
     def permits(self, api: str) -> bool:
         """Whether a name is one of a public namespace, going by the name alone."""
@@ -245,16 +253,25 @@ class Adapter(ABC):
     def _resolve(self, api: str) -> Callable[..., Any]:
         if api not in self._resolved:
             if not self.permits(api):
-                raise PermissionError(f"{api} is outside the public namespaces of {self.name}")
+                raise BindingError(f"{api} is outside the public namespaces of {self.name}")
             module, _, attribute = api.rpartition(".")
             entry = getattr(import_module(module), attribute)
             home = getattr(entry, "__module__", None) or ""
             within = any(f"{home}.".startswith(f"{each}.") for each in self.homes or (self.name,))
             if not callable(entry) or not within:
                 # A module that the namespace imported, or what no case has any business with.
-                raise PermissionError(f"{api} is no operator of {self.name}")
+                raise BindingError(f"{api} is no operator of {self.name}")
             self._resolved[api] = entry
         return self._resolved[api]
+
+
+def said_by(error: BaseException) -> str:
+    """Return an exception's message, cut to a length and a text that can be sent, whatever it is made of."""
+    try:
+        start = str(error)[: 4 * MESSAGE].strip()[:MESSAGE]
+        return start.encode("utf-8", "backslashreplace").decode()
+    except BaseException as another:  # noqa: BLE001 - `str` runs the framework's code
+        return f"its message cannot be read: {type(another).__name__}"
 
 
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -268,7 +285,7 @@ def place(module: Any, path: str, tensor: Any) -> None:
     """Put a tensor where a module keeps a parameter of its own (`tail.0.weight`)."""
     *parents, name = steps = path.split(".")
     if any(step.startswith("_") for step in steps):
-        raise PermissionError(f"{path} is no parameter of a module")
+        raise BindingError(f"{path} is no parameter of a module")
     for parent in parents:
         module = module[int(parent)] if parent.isdigit() else getattr(module, parent)
     if name.isdigit():  # a list of parameters
