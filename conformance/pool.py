@@ -1,55 +1,30 @@
-"""The near side: one worker process per backend, kept fed, timed, and replaced when it dies.
+"""The near side: one lane of workers per backend (or more), kept fed, timed, and replaced when they die."""
 
-A worker answers in order, one request at a time, and is synchronised after each: so the first request
-without an answer is the one that killed it. That request gets the `Death`; the others are sent again.
-"""
-
-import os
-import queue
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-import execnet
-import msgspec
-
-import conformance
-from conformance import worker
 from conformance.adapters import BACKENDS
-from conformance.errors import HarnessError
-from conformance.types import Death, Environment, Reply, Request
+from conformance.child import BackendSpec, adapter_class
+from conformance.errors import UsageError
+from conformance.lane import Answer, Fault, Lane, Lost
+from conformance.sequence import REPLAYS, SECONDS, Limits
+from conformance.types import Environment, Request
 
-MAX_RESTARTS_IN_A_ROW = 3
+__all__ = ["Answer", "BackendSpec", "Fault", "Lost", "Pool", "Unsent", "backend_spec"]
+
 STARTUP_SECONDS = 180.0
-STDERR_LINES = 12
-STACK_LINES = 4
-DYING_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Fault:
-    """The harness's own failure about one request: an answer to a question that was not asked."""
-
-    message: str
-
-
-Answer = Reply | Death | Fault
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A backend that is gone for the rest of the run, and why: its cases are `notrun`."""
-
-    reason: str
+TICK_SECONDS = 0.05
+AWAY_SECONDS = 1.0
+Said = tuple[str, int, Answer | Lost]
 
 
 @dataclass(frozen=True)
@@ -59,16 +34,6 @@ class Unsent:
     reason: str
 
 
-@dataclass(frozen=True)
-class BackendSpec:
-    """A backend to run: its name, its adapter (`module:Class`), and the interpreter, if not ours."""
-
-    name: str
-    adapter: str
-    python: str = sys.executable
-    paths: tuple[str, ...] = ()
-
-
 def backend_spec(text: str) -> BackendSpec:
     """Read `NAME` or `NAME=PYTHON`.
 
@@ -76,8 +41,6 @@ def backend_spec(text: str) -> BackendSpec:
         UsageError: there is no such backend, or no such interpreter.
 
     """
-    from conformance.errors import UsageError  # noqa: PLC0415 - beside its only use
-
     name, _, python = text.partition("=")
     if name not in BACKENDS:
         raise UsageError(f"no backend {name!r}; there are {', '.join(BACKENDS)}")
@@ -86,264 +49,138 @@ def backend_spec(text: str) -> BackendSpec:
     return BackendSpec(name, BACKENDS[name], python or sys.executable)
 
 
-@dataclass
-class _Worker:
-    """One backend's process and what it still owes us."""
-
-    spec: BackendSpec
-    key: str
-    events: "queue.Queue[tuple[str, int, Any]]"
-    scratch: Path
-    generation: int = 0
-    environment: Environment | None = None
-    owed: deque[Request] = field(default_factory=deque)
-    waiting_since: float = 0.0
-    deaths_in_a_row: int = 0
-    lost: str = ""
-    group: Any = None
-    gateway: Any = None
-    channel: Any = None
-
-    def start(self) -> None:
-        self.generation += 1
-        self.environment = None
-        self.waiting_since = time.monotonic()
-        environ = _adapter_class(self.spec).environ
-        variables = "".join(f"//env:{key}={value}" for key, value in environ.items())
-        self.group = execnet.Group()
-        self.gateway = self.group.makegateway(
-            f"popen//python={self.spec.python}//chdir={self.scratch}{variables}"
-        )
-        self.channel = self.gateway.remote_exec(worker.BOOTSTRAP)
-        self.channel.send((self.spec.adapter, str(self.log), [*self.spec.paths, str(self.own)]))
-        key, generation, events = self.key, self.generation, self.events
-        self.channel.setcallback(lambda item: events.put((key, generation, item)), endmarker=None)
-
-    @property
-    def own(self) -> Path:
-        """A folder with this package and nothing else, for the worker's path.
-
-        Another interpreter must not find its framework, or its NumPy, in our site-packages.
-        """
-        folder = self.scratch / "own"
-        if not folder.exists():
-            folder.mkdir()
-            (folder / "conformance").symlink_to(Path(conformance.__file__).parent)
-        return folder
-
-    @property
-    def log(self) -> Path:
-        return self.scratch / f"worker-{self.generation}.log"
-
-    def send(self, request: Request) -> None:
-        if not self.owed:
-            self.waiting_since = time.monotonic()
-        self.owed.append(request)
-        self._transmit(request)
-
-    def _transmit(self, request: Request) -> None:
-        if self.environment is not None:
-            try:
-                self.channel.send(msgspec.msgpack.encode(request))
-            except OSError:  # already dying; its end marker is on the way and will resend
-                return
-
-    def ready(self, environment: Environment) -> None:
-        self.environment = environment
-        self.waiting_since = time.monotonic()
-        for request in self.owed:
-            self._transmit(request)
-
-    def stop(self, patience: float = 0.5) -> int | None:
-        """End the process; return its exit status if it had ended by itself."""
-        process: subprocess.Popen[bytes] = self.gateway._io.popen  # noqa: SLF001 - execnet offers no other way
-        try:
-            status: int | None = process.wait(patience)
-        except subprocess.TimeoutExpired:
-            status = None
-            process.kill()
-        self.group.terminate(timeout=1.0)
-        return status
-
-    def last_words(self) -> str:
-        if not self.log.exists():
-            return ""
-        said, fatal, dump = self.log.read_text(errors="replace")[-64_000:].rpartition("Fatal Python error: ")
-        if not fatal:
-            return _tail(dump, STDERR_LINES)
-        # What the native code said last stands before faulthandler's dump of every thread.
-        stack = dump.partition("Current thread")[2].splitlines()[1 : 1 + STACK_LINES]
-        frames = [line for line in stack if line.startswith("  File")]
-        return "\n".join([_tail(said, STDERR_LINES), fatal + dump.partition("\n")[0], *frames]).strip()
-
-
-def _adapter_class(spec: BackendSpec) -> Any:
-    module, _, name = spec.adapter.partition(":")
-    return getattr(__import__(module, fromlist=[name]), name)
-
-
-def _tail(text: str, lines: int) -> str:
-    return "\n".join(text.strip().splitlines()[-lines:])
-
-
 class Pool:
-    """All workers of a run. `submit` questions, take `answers` as they come."""
+    """All workers of a run. `submit` questions, take `answers` as they come.
 
-    def __init__(self, specs: list[BackendSpec], timeout: float = 30.0, window: int = 32) -> None:
-        self._timeout, self._window = timeout, window
-        self._events: queue.Queue[tuple[str, int, Any]] = queue.Queue()
+    Args:
+        specs: the backends.
+        timeout: seconds that a worker may take for one answer.
+        window: how many requests a worker may owe, so that the next is there when it has answered one.
+        startup: seconds that it may take until it is ready.
+        replays: how often at most a process's calls are repeated to see which of them a failure takes.
+        seconds: and how long.
+
+    """
+
+    def __init__(
+        self,
+        specs: list[BackendSpec],
+        timeout: float = 30.0,
+        window: int = 64,
+        *,
+        startup: float = STARTUP_SECONDS,
+        replays: int = REPLAYS,
+        seconds: float = SECONDS,
+    ) -> None:
+        self._events: SimpleQueue[tuple[Lane, int, Any]] = SimpleQueue()
         self._scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
-        self._workers: dict[str, _Worker] = {}
-        self._lanes: dict[str, list[_Worker]] = {}
+        self._early: deque[Said] = deque()
+        self._looked = 0.0
+        self._started = False
+        self.timeout = timeout
+        self._lanes: dict[str, list[Lane]] = {}
+        limits = Limits(timeout, startup, replays, seconds)
         for spec in specs:
             self._lanes[spec.name] = []
-            for lane in range(_adapter_class(spec).lanes):
-                key = f"{spec.name}-{lane}"
-                folder = self._scratch / key
+            for number in range(adapter_class(spec).lanes):
+                folder = self._scratch / f"{spec.name}-{number}"
                 folder.mkdir()
-                self._workers[key] = _Worker(spec, key, self._events, folder)
-                self._lanes[spec.name].append(self._workers[key])
+                self._lanes[spec.name].append(Lane(spec, folder, window, limits, self._events.put))
+        self._all = [lane for lanes in self._lanes.values() for lane in lanes]
+
+    def start(self) -> None:
+        """Start the workers, unless they have started: their frameworks take seconds to import."""
+        if not self._started:
+            self._started = True
+            for lane in self._all:
+                lane.start()
 
     def __enter__(self) -> Self:
-        for each in self._workers.values():
-            each.start()
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for each in self._workers.values():
-            each.generation += 1  # whatever still arrives is nobody's
-            each.stop(patience=0.0)
+        self.close()
+
+    def close(self) -> None:
+        """End the workers; whatever they still say is nobody's."""
+        for lane in self._all:
+            lane.close()
+        for lane in self._all:
+            lane.join(5.0)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def environments(self) -> dict[str, Environment | Lost]:
-        """Wait until every worker is ready or lost, and say which."""
-        while any(w.environment is None and not w.lost for w in self._workers.values()):
-            for _ in self._step(0.2):
-                raise HarnessError("an answer before the first question")
-        found: dict[str, Environment | Lost] = {}
-        for name, workers in self._lanes.items():
-            environment = workers[0].environment
-            lost = self.lost(name)
-            found[name] = environment if environment is not None and not lost else Lost(lost)
-        return found
+        """Wait until every worker is ready or lost, and say which; answers that come meanwhile are kept."""
+        while any(lane.known is None and not lane.lost for lane in self._all):
+            self._early.extend(self._drain(TICK_SECONDS))
+        return {name: state for name in self._lanes if (state := self.environment(name)) is not None}
+
+    def environment(self, backend: str) -> Environment | Lost | None:
+        """Say what is known of a backend by now, without waiting; None: it is still starting.
+
+        `answers` and `environments` are what hears of it.
+        """
+        if reason := self.lost(backend):
+            return Lost(reason)
+        # Any of its workers will do: one may have answered before another has started.
+        return next((lane.known for lane in self._lanes[backend] if lane.known is not None), None)
 
     def lost(self, backend: str) -> str:
         """Why a backend is gone, or the empty string."""
-        return next((each.lost for each in self._lanes[backend] if each.lost), "")
+        return next((lane.lost for lane in self._lanes[backend] if lane.lost), "")
 
     def submit(self, backend: str, request: Request, lane: int = 0) -> None:
-        """Queue a request for a backend that is not lost; what is in one lane is done in order."""
-        workers = self._lanes[backend]
-        workers[lane % len(workers)].send(request)
-
-    def answers(self, *, until_idle: bool = False) -> Iterator[tuple[str, int, Answer | Lost]]:
-        """Yield (backend, request id, answer); return when every backend has room (or owes nothing)."""
-        while True:
-            yield from self._step(0.0)
-            limit = 0 if until_idle else self._window - 1
-            if all(len(w.owed) <= limit for w in self._workers.values()):
-                return
-            yield from self._step(0.05)
-
-    def _step(self, wait: float) -> Iterator[tuple[str, int, Answer | Lost]]:
-        try:
-            key, generation, item = self._events.get(timeout=wait) if wait else self._events.get_nowait()
-        except queue.Empty:
-            yield from self._check_clocks()
-            return
-        each = self._workers[key]
-        if generation == each.generation:
-            yield from self._handle(each, item)
-        if not wait:
-            yield from self._step(0.0)
-
-    def _handle(self, each: _Worker, item: Any) -> Iterator[tuple[str, int, Answer | Lost]]:
-        if item is None:
-            yield from self._bury(each, "crash")
-        elif item[0] == "ready":
-            each.ready(msgspec.msgpack.decode(item[1], type=Environment))
-        elif item[0] == "failed":
-            yield from self._lose(each, f"backend {each.spec.name} cannot start: {item[1]}")
+        """Queue a request, also before its worker is ready; what is in one lane is done in order."""
+        lanes = self._lanes[backend]
+        chosen = lanes[lane % len(lanes)]
+        if chosen.lost:
+            self._early.append((backend, request.id, Lost(chosen.lost)))
         else:
-            reply = msgspec.msgpack.decode(item[1], type=Reply)
-            if not each.owed or reply.id != each.owed[0].id:
-                yield from self._disown(each, reply)
+            chosen.submit(request)
+
+    def withdraw(self) -> None:
+        """Forget what no worker has been sent yet: it will have no answer."""
+        for lane in self._all:
+            lane.withdraw()
+
+    def answers(self, *, until_idle: bool = False) -> Iterator[Said]:
+        """Yield (backend, request id, answer); return when every backend has room (or owes nothing).
+
+        Only with `until_idle` is it looked into what failed after others: until then those have no answer.
+        """
+        while True:
+            while self._early:
+                yield self._early.popleft()
+            yield from self._drain()
+            for lane in self._all if until_idle else ():
+                yield from self._named(lane, lane.search())
+            if all(lane.idle if until_idle else lane.has_room for lane in self._all):
                 return
-            each.deaths_in_a_row = 0
-            answered = each.owed.popleft()
-            each.waiting_since = time.monotonic()
-            if answered.isolated:
-                each.generation += 1
-                each.stop(patience=0.0)
-                each.start()
-            yield each.spec.name, reply.id, reply
+            yield from self._drain(TICK_SECONDS)
 
-    def _check_clocks(self) -> Iterator[tuple[str, int, Answer | Lost]]:
-        for each in self._workers.values():
-            waited = time.monotonic() - each.waiting_since
-            if each.lost:
-                continue
-            if each.environment is None and waited > STARTUP_SECONDS:
-                yield from self._lose(
-                    each, f"backend {each.spec.name} did not start in {STARTUP_SECONDS:.0f} s"
-                )
-            elif each.environment is not None and each.owed and waited > self._timeout:
-                yield from self._bury(each, "timeout")
-
-    def _bury(self, each: _Worker, how: str) -> Iterator[tuple[str, int, Answer | Lost]]:
-        each.generation += 1
-        # A process whose channel closed is dying by itself; killed too early it would lose its signal.
-        status = each.stop(DYING_SECONDS if how == "crash" else 0.0)
-        each.generation -= 1
-        words = each.last_words()
-        each.deaths_in_a_row += 1
-        name = _signal_name(status)
-        if each.environment is None or each.deaths_in_a_row > MAX_RESTARTS_IN_A_ROW * 4:
-            starting = each.environment is None
-            when = "while starting" if starting else f"{each.deaths_in_a_row} times in a row"
-            yield from self._lose(each, f"backend {each.spec.name} died {when} ({name}): {words[-300:]}")
+    def _drain(self, wait: float = 0.0) -> Iterator[Said]:
+        """Yield what follows from all that has been said, waiting for the first of it, and from the clock."""
+        events = self._events
+        while True:
+            try:
+                lane, generation, item = events.get(timeout=wait) if wait else events.get_nowait()
+            except Empty:
+                break
+            wait = 0.0
+            for number, answer in lane.hear(generation, item):
+                yield lane.spec.name, number, answer
+        now = time.monotonic()
+        if (since := now - self._looked) < TICK_SECONDS:
             return
-        guilty = each.owed.popleft() if each.owed else None
-        each.start()
-        if guilty is not None:
-            if how == "timeout":
-                death = Death("timeout", f"no answer in {self._timeout:g} s", "", words)
-            else:
-                death = Death("crash", f"the process died: {name}", name, words)
-            yield each.spec.name, guilty.id, death
+        self._looked = now
+        # After a long absence of ours what was said meanwhile may not have been read yet.
+        if since < AWAY_SECONDS:
+            for lane in self._all:
+                yield from self._named(lane, lane.tick(now))
 
-    def _disown(self, each: _Worker, reply: Reply) -> Iterator[tuple[str, int, Answer | Lost]]:
-        """An answer out of order: what that worker says can no longer be matched to a question."""
-        expected = each.owed.popleft() if each.owed else None
-        each.generation += 1
-        each.stop()
-        each.start()
-        if expected is not None:
-            message = f"asked request {expected.id}, was answered {reply.id}: the worker was replaced"
-            yield each.spec.name, expected.id, Fault(message)
-
-    def _lose(self, each: _Worker, reason: str) -> Iterator[tuple[str, int, Answer | Lost]]:
-        each.lost = reason
-        each.generation += 1
-        each.stop()
-        while each.owed:
-            yield each.spec.name, each.owed.popleft().id, Lost(reason)
-
-
-def _signal_name(status: int | None) -> str:
-    if status is None:
-        return "closed its channel"
-    if status < 0:
-        try:
-            return signal.Signals(-status).name
-        except ValueError:
-            return f"signal {-status}"
-    return f"exit status {status}"
-
-
-def own_environment() -> dict[str, str]:
-    """Environment variables that change results and are recorded with a run."""
-    keys = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "FLAGS_use_mkldnn", "ATEN_CPU_CAPABILITY")
-    return {key: os.environ[key] for key in keys if key in os.environ}
+    @staticmethod
+    def _named(lane: Lane, said: list[tuple[int, Answer | Lost]]) -> Iterator[Said]:
+        return ((lane.spec.name, number, answer) for number, answer in said)

@@ -1,0 +1,220 @@
+"""One worker process: in a session of its own, fed by a thread, ended with everything it started.
+
+Nothing here blocks the caller: a worker that does not read, or whose interpreter hangs before it has run a
+line of ours, holds up its own thread only.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import execnet
+from execnet.gateway_base import get_execmodel
+from execnet.gateway_bootstrap import bootstrap_exec
+from execnet.gateway_io import popen_bootstrapline
+
+import conformance
+from conformance import worker
+
+STDERR_LINES = 12
+STACK_LINES = 4
+LAST_WORDS = 64_000
+MAX_MESSAGE = 1 << 29
+"""No message is longer; four characters of text, read as a length, are more."""
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """A backend to run: its name, its adapter (`module:Class`), and the interpreter, if not ours."""
+
+    name: str
+    adapter: str
+    python: str = sys.executable
+    paths: tuple[str, ...] = ()
+
+
+def adapter_class(spec: BackendSpec) -> Any:
+    """Return the class of a backend's adapter; importing it imports no framework."""
+    module, _, name = spec.adapter.partition(":")
+    return getattr(__import__(module, fromlist=[name]), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as it is sent: encoded once, also if it is sent again."""
+
+    id: int
+    data: bytes
+    isolated: bool = False
+
+
+def batch(calls: Iterable[Call]) -> bytes:
+    """Put encoded requests into one message: a list, in the encoding of its elements."""
+    data = [call.data for call in calls]
+    return b"\xdd" + len(data).to_bytes(4, "big") + b"".join(data)
+
+
+class Child:
+    """A worker process, from its start to its end.
+
+    What it says comes to `tell`, in the thread that reads it: bytes are an encoded reply, a tuple anything
+    else, None the end of its channel (perhaps twice).
+    """
+
+    def __init__(self, spec: BackendSpec, folder: Path, log: Path, tell: Callable[[Any], None]) -> None:
+        self._log, self._tell = log, tell
+        self._swept = False
+        environ = {**os.environ, **adapter_class(spec).environ}
+        command = [spec.python, "-u", "-c", popen_bootstrapline]
+        # Its own session: what it starts is ended with it, and Ctrl-C comes to us alone.
+        with log.open("ab") as words:
+            self._popen = subprocess.Popen(  # noqa: S603 - the interpreter that the user named
+                command,
+                bufsize=1 << 16,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                env=environ,
+                start_new_session=True,
+            )
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        hello = (spec.adapter, str(log), [*spec.paths, str(_own(folder.parent))])
+        source = f"import os\nos.chdir({str(folder)!r})\n{worker.BOOTSTRAP}"
+        self._thread = Thread(target=self._serve, args=(source, hello), daemon=True)
+        self._thread.start()
+
+    def send(self, message: bytes) -> None:
+        """Hand over a message; it is written as soon as the process reads."""
+        self._outbox.put(message)
+
+    def status(self) -> int | None:
+        """Return the exit status if the process has ended, and end what it started."""
+        status = self._popen.poll()
+        if status is not None:
+            self._sweep()
+        return status
+
+    def kill(self) -> None:
+        """End the process, and what it started, by the signal that none can ignore."""
+        self._sweep()
+        self._popen.kill()
+        self._outbox.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a process that was killed is gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(seconds)
+
+    def last_words(self) -> str:
+        """Return the end of what the process wrote on its standard error."""
+        with self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_WORDS))
+            text = log.read().decode(errors="replace")
+        said, fatal, dump = text.rpartition("Fatal Python error: ")
+        if not fatal:
+            return _tail(dump, STDERR_LINES)
+        # What the native code said last stands before faulthandler's dump of every thread.
+        stack = dump.partition("Current thread")[2].splitlines()[1 : 1 + STACK_LINES]
+        frames = [line for line in stack if line.startswith("  File")]
+        return "\n".join([_tail(said, STDERR_LINES), fatal + dump.partition("\n")[0], *frames]).strip()
+
+    def _sweep(self) -> None:
+        if not self._swept and hasattr(os, "killpg"):
+            self._swept = True  # once only: the number may be another's later
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def _serve(self, source: str, hello: Any) -> None:
+        try:
+            channel = self._open(source)
+            channel.send(hello)
+            channel.setcallback(self._hearer(channel), endmarker=None)
+            while (message := self._outbox.get()) is not None:
+                channel.send(message)
+        except (EOFError, OSError):
+            self._tell(None)
+        except Exception as error:  # noqa: BLE001 - an interpreter that does not begin as one
+            self._tell(("failed", f"{type(error).__name__}: {error}"))
+        finally:
+            self._popen.wait()
+
+    def _open(self, source: str) -> Any:
+        pipe = _Pipe(self._popen)
+        # In the main thread, always: only there can signals be handled.
+        xspec = execnet.XSpec("popen//id=worker//execmodel=main_thread_only")
+        bootstrap_exec(pipe, xspec)
+        return execnet.Gateway(pipe, xspec).remote_exec(source)
+
+    def _hearer(self, channel: Any) -> Callable[[Any], None]:
+        def hear(item: Any) -> None:
+            # Taken, for what nobody takes is printed to our standard error.
+            errors = channel._remoteerrors  # noqa: SLF001 - execnet raises it where nobody is
+            self._tell(("broken", str(errors.pop())) if item is None and errors else item)
+
+        return hear
+
+
+class _Pipe:
+    """What execnet reads from and writes to: a process's pipes, and no message longer than it can be."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._out, self._in = process.stdin, process.stdout
+        self.execmodel = get_execmodel("thread")
+
+    def read(self, count: int) -> bytes:
+        data = self._in.read(count) if 0 <= count <= MAX_MESSAGE else b""
+        if len(data) != count:
+            raise EOFError(f"expected {count} bytes, got {len(data)}")
+        return data
+
+    def write(self, data: bytes) -> None:
+        self._out.write(data)
+        self._out.flush()
+
+    def close_read(self) -> None:
+        self._in.close()
+
+    def close_write(self) -> None:
+        self._out.close()
+
+    def wait(self) -> int | None:
+        """Say nothing of the process: execnet asks as soon as its output ends, and it may live on."""
+        return None
+
+
+def signal_name(status: int | None) -> str:
+    """Say how a process ended; None: it closed its channel, and lives."""
+    if status is None:
+        return "closed its channel"
+    if status < 0:
+        try:
+            return signal.Signals(-status).name
+        except ValueError:
+            return f"signal {-status}"
+    return f"exit status {status}"
+
+
+def _own(scratch: Path) -> Path:
+    """Return a folder with this package and nothing else, for the worker's path.
+
+    Another interpreter must not find its framework, or its NumPy, in our site-packages.
+    """
+    folder = scratch / "own"
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "conformance").symlink_to(Path(conformance.__file__).parent)
+    return folder
+
+
+def _tail(text: str, lines: int) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])
