@@ -1,7 +1,7 @@
 """`python -m conformance` and the `conformance` command: errors to people, exit codes to machines."""
 
-import os
 import sys
+from contextlib import suppress
 
 from conformance.errors import ConformanceError, Exit
 
@@ -14,48 +14,58 @@ def main(argv: list[str] | None = None) -> int:
     traceback = "--traceback" in arguments
     if traceback:
         arguments.remove("--traceback")
-    code = _run(arguments, traceback=traceback)
+    try:
+        code = _run(arguments, traceback=traceback)
+    except KeyboardInterrupt:
+        code = _interrupted()
     if argv is None:
         sys.exit(code)
     return code
 
 
 def _run(arguments: list[str], *, traceback: bool) -> int:
-    import typer  # noqa: PLC0415 - after the arguments, so that a broken install still says so
-    from typer.exceptions import TyperException  # noqa: PLC0415
+    from typer.exceptions import Abort, TyperException  # noqa: PLC0415 - a broken install still says so
 
     from conformance.cli import app  # noqa: PLC0415
+    from conformance.descriptors import open_descriptors, silence  # noqa: PLC0415
 
+    open_descriptors()
     try:
         result = app(arguments or ["--help"], standalone_mode=False, prog_name="conformance")
+        sys.stdout.flush()  # here a reader that went away can still be told from a fault
         return _interrupted() if result == _TYPER_INTERRUPTED else int(result or 0)
     except TyperException as error:
-        print(f"conformance: {error.format_message()}\n  see conformance --help", file=sys.stderr)
-        return Exit.USAGE
-    except (KeyboardInterrupt, typer.Abort):
+        return _told(f"{error.format_message()}\n  see conformance --help", Exit.USAGE)
+    except Abort:
         return _interrupted()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # this is what Typer makes of the other
         # The reader went away (`conformance list | head`): nothing to tell it, and nothing failed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return Exit.INTERRUPTED
     except ConformanceError as error:
         if traceback:
             raise
-        print(f"conformance: {error}", file=sys.stderr)
-        return int(error.exit_code)
+        return _told("\n  ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code)
     except Exception as error:
         if traceback:
             raise
-        print(
-            f"conformance: a fault of the harness itself: {type(error).__name__}: {error}\n"
-            "  run again with --traceback, and please report it",
-            file=sys.stderr,
-        )
-        return Exit.HARNESS
+        said = f"a fault of the harness itself: {type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.filename is not None:
+            said = f"{error.filename}: {error.strerror}"
+        notes = getattr(error, "__notes__", ["run again with --traceback, and please report it"])
+        return _told("\n  ".join([said, *notes]), Exit.HARNESS)
+
+
+def _told(text: str, code: Exit) -> int:
+    """Say why it ended, if there is anybody to say it to."""
+    with suppress(OSError):
+        print(f"conformance: {text}", file=sys.stderr, flush=True)
+    return int(code)
 
 
 def _interrupted() -> int:
-    print("interrupted", file=sys.stderr)
+    with suppress(OSError):
+        print("interrupted", file=sys.stderr, flush=True)
     return Exit.INTERRUPTED
 
 

@@ -3,35 +3,39 @@
 import re
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-import numpy as np
 import typer
-from rich.console import Console
 
 from conformance import cli_runs
 from conformance.adapters import BACKENDS
-from conformance.arrays import NDArray
-from conformance.cache import OracleCache
 from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, OpOption, app, chosen
-from conformance.errors import Exit, UsageError
+from conformance.errors import Exit, OutputError, StoppedError, UsageError
 from conformance.index import names
-from conformance.ledger import Ledger, load_ledger
-from conformance.load import Api, Case, Operator, find_case, load_suite
-from conformance.lock import claimed
-from conformance.pool import backend_spec
-from conformance.run import Selection, Summary, expectation, resolved_params, run
 
 if TYPE_CHECKING:
+    from conformance.arrays import NDArray
     from conformance.audit import Score
+    from conformance.ledger import Ledger
+    from conformance.load import Api, Case, Operator
+    from conformance.pool import Pool
+    from conformance.repeat_calls import Repeats
+    from conformance.run import Selection, Summary
 
 __all__ = ["app", "cli_runs"]
 
 
-def _binding(case: Case, name: str) -> Api:
+def load_suite(root: Path | None = None, ops: Iterable[str] = ()) -> list["Operator"]:
+    """Load the suite with what that takes; `list` takes less."""
+    from conformance import load  # noqa: PLC0415
+
+    return load.load_suite(root, ops)
+
+
+def _binding(case: "Case", name: str) -> "Api":
     for api in case.op.apis:
         if api.name == name:
             return api
@@ -60,61 +64,105 @@ def run_command(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue a run that did not finish: its run.jsonl.part.")
     ] = None,
+    repeat: Annotated[
+        int, typer.Option(min=1, help="Call each case N times, and again in new workers: are the bits equal?")
+    ] = 1,
     site: Annotated[bool, typer.Option("--site/--no-site", help="Write the HTML report too.")] = True,
 ) -> None:
     """Run cases through real frameworks and hold them against the oracle."""
-    from conformance.publish.formats import write_run  # noqa: PLC0415 - Jinja2 is not needed to start
-    from conformance.terminal import summarise  # noqa: PLC0415 - nor is Rich
+    from rich.console import Console  # noqa: PLC0415 - what a command needs, it loads: `list` needs little
 
-    suite, known = chosen(cases, op), load_ledger(ledger)
-    selection = Selection(
-        tuple(backend_spec(name) for name in backend or BACKENDS),
-        tuple(op or ()),
-        tuple(api or ()),
-        keyword,
-        foreign=cases is not None and ledger is None,
-        shard=_shard(shard),
-    )
-    console, began = Console(), time.perf_counter()
-    _ = selection.plan(suite)  # an empty one leaves no folder behind
-    with claimed(out):
-        summary = _run(suite, selection, known, out, console, timeout, resume, cache=cache)
-        write_run(out, suite, known, site=site)
-    summarise(console, summary, out, time.perf_counter() - began)
+    from conformance.descriptors import silence  # noqa: PLC0415
+    from conformance.ledger import load_ledger  # noqa: PLC0415
+    from conformance.lock import claimed  # noqa: PLC0415
+    from conformance.pool import Pool, backend_spec  # noqa: PLC0415
+    from conformance.repeat_calls import Repeats  # noqa: PLC0415
+    from conformance.run import Selection  # noqa: PLC0415
+    from conformance.terminal import summarise  # noqa: PLC0415
+
+    specs = tuple(backend_spec(name) for name in backend or BACKENDS)
+    began, part = time.perf_counter(), _shard(shard)
+    repeats = Repeats(repeat) if repeat > 1 else None
+    with closing(Pool(list(specs), timeout)) as pool:
+        pool.start()  # their frameworks are imported while the cases are loaded
+        suite, known = chosen(cases, op), load_ledger(ledger)
+        foreign = cases is not None and ledger is None
+        selection = Selection(specs, tuple(op or ()), tuple(api or ()), keyword, foreign, part)
+        _ = selection.plan(suite)  # an empty one leaves no folder behind
+        with claimed(out):
+            summary = _run(suite, selection, known, out, pool, resume, repeats, cache=cache)
+            _report(out, suite, known, site=site)
+    try:
+        console = Console()
+        summarise(console, summary, out, time.perf_counter() - began)
+        for line in repeats.told() if repeats else ():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    except (OSError, SystemExit):  # Rich makes this of the other
+        # Nobody reads it any more: the verdict is in the exit code, and all of it in the folder.
+        silence(sys.stdout)
     raise typer.Exit(summary.exit_code)
 
 
 def _run(
-    suite: list[Operator],
-    selection: Selection,
-    known: Ledger,
+    suite: list["Operator"],
+    selection: "Selection",
+    known: "Ledger",
     out: Path,
-    console: Console,
-    timeout: float,
+    pool: "Pool",
     resume: Path | None,
+    repeats: "Repeats | None",
     *,
     cache: bool,
-) -> Summary:
+) -> "Summary":
     """Run, with progress; say where the finished results are if it ends early."""
-    from conformance.terminal import progress  # noqa: PLC0415 - Rich's progress is not needed to start
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    from conformance.cache import OracleCache  # noqa: PLC0415
+    from conformance.descriptors import undisturbed  # noqa: PLC0415
+    from conformance.interrupt import Interrupts  # noqa: PLC0415
+    from conformance.run import run  # noqa: PLC0415
+    from conformance.terminal import progress  # noqa: PLC0415
 
     try:
-        with progress(console) as report:
+        with Interrupts() as stop, progress(Console()) as report:
             return run(
                 suite,
                 selection,
                 known,
                 out,
-                timeout=timeout,
-                progress=report,
+                timeout=pool.timeout,
+                pool=pool,
+                progress=undisturbed(report),
                 oracle=OracleCache() if cache else None,
                 resume=resume,
+                repeats=repeats,
+                stop=stop,
             )
-    except BaseException:
-        if (partial := out / "run.jsonl.part").exists():
-            said = f"not complete; what finished is in {partial}"
-            print(f"{said}\n  the same command with --resume {partial} goes on", file=sys.stderr)
+    except KeyboardInterrupt:
+        raise _resumable(StoppedError("interrupted"), out) from None
+    except BaseException as error:
+        _resumable(error, out)
         raise
+
+
+def _resumable(error: BaseException, out: Path) -> BaseException:
+    """Add to an error where the finished results are, and how to go on."""
+    if (partial := out / "run.jsonl.part").exists():
+        error.add_note(f"what finished is in {partial}")
+        error.add_note(f"the same command with --resume {partial} goes on")
+    return error
+
+
+def _report(out: Path, suite: list["Operator"], known: "Ledger", *, site: bool) -> None:
+    """Write what stands beside a finished stream."""
+    from conformance.publish.formats import write_run  # noqa: PLC0415 - Jinja2 is not needed to start
+
+    try:
+        write_run(out, suite, known, site=site)
+    except OSError as error:
+        told = OutputError(Path(error.filename or out), error)
+        told.add_note(f"the run is finished: `conformance report {out / 'run.jsonl'}` writes its report")
+        raise told from error
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -152,6 +200,11 @@ def show_command(
     cases: CasesOption = None,
 ) -> None:
     """Show one case: its inputs, what the oracle expects, and the bounds."""
+    import numpy as np  # noqa: PLC0415
+
+    from conformance.load import find_case  # noqa: PLC0415
+    from conformance.run import expectation, resolved_params  # noqa: PLC0415 - only what shows a case
+
     found = find_case(load_suite(cases, [case.partition("/")[0]]), case)
     binding = _binding(found, api) if api else found.op.apis[0]
     np.set_printoptions(linewidth=78, threshold=60, precision=9)
@@ -168,11 +221,11 @@ def show_command(
         _show_exact(f"grad.{name}", found, exact.low, exact.high, exact.bound)
 
 
-def _show_exact(name: str, case: Case, low: NDArray, high: NDArray, bound: NDArray) -> None:
-    print(f"\n{name}: {case.dtype}{list(low.shape)}\n{low.astype(np.float64)}")
+def _show_exact(name: str, case: "Case", low: "NDArray", high: "NDArray", bound: "NDArray") -> None:
+    print(f"\n{name}: {case.dtype}{list(low.shape)}\n{low.astype(float)}")
     if (low < high).any():
-        print(f"up to, at kinks:\n{high.astype(np.float64)}")
-    print(f"± {bound.astype(np.float64)}")
+        print(f"up to, at kinks:\n{high.astype(float)}")
+    print(f"± {bound.astype(float)}")
 
 
 @app.command("repro")
@@ -186,6 +239,7 @@ def repro_command(
 ) -> None:
     """Print a script that shows a discrepancy with NumPy and the framework alone."""
     from conformance.fold import read_run  # noqa: PLC0415
+    from conformance.load import find_case  # noqa: PLC0415
     from conformance.repro import script  # noqa: PLC0415 - only this command writes scripts
 
     found = find_case(load_suite(cases, [case.partition("/")[0]]), case)
@@ -212,6 +266,7 @@ def check_command(op: OpOption = None, cases: CasesOption = None, ledger: Ledger
     The cases of the shipped ops also have to reach every branch, regime and pair of parameter values.
     """
     from conformance.checking import check_files  # noqa: PLC0415 - only here
+    from conformance.ledger import load_ledger  # noqa: PLC0415
 
     known, found = load_ledger(ledger), check_files(cases, op or ())
     if (cases is None and not op) or ledger is not None:
@@ -227,6 +282,8 @@ def schema_command(
     report: Annotated[bool, typer.Option("--report", help="That of report.json instead.")] = False,
 ) -> None:
     """Print the JSON Schema of a line of run.jsonl, or of report.json."""
+    import msgspec  # noqa: PLC0415
+
     from conformance.fold import report_schema  # noqa: PLC0415 - only here
     from conformance.schema import stream_schema  # noqa: PLC0415
 
@@ -250,6 +307,8 @@ def documents_command(
 @app.command("audit")
 def audit_command(op: OpOption = None, cases: CasesOption = None) -> None:
     """Plant faults in an honest backend and count how many the cases catch."""
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+
     from conformance.audit import audit, render  # noqa: PLC0415 - only here
 
     names = [operator.name for operator in chosen(cases, op)]

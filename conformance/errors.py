@@ -3,7 +3,16 @@
 Exit codes are pytest's, so that one CI rule reads both entrances.
 """
 
+import errno
 from enum import IntEnum
+from pathlib import Path
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: make room",
+    errno.EDQUOT: "your share of the disk is used up: make room",
+    errno.EFBIG: "files may not grow that large here: raise the limit (`ulimit -f`)",
+}
+_OTHERWISE = "choose a folder that can be written to, or see to that one"
 
 
 class Exit(IntEnum):
@@ -47,6 +56,24 @@ class HarnessError(ConformanceError):
     """The harness, the oracle or the environment is at fault, never the backend: exit 3."""
 
     exit_code = Exit.HARNESS
+
+
+class OutputError(HarnessError):
+    """A file of ours cannot be written, for the disk is full or its folder is gone: exit 3."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        said = error.strerror or str(error)
+        super().__init__(f"cannot write {path}: {said}\n  {_REMEDIES.get(error.errno or 0, _OTHERWISE)}")
+
+
+class StoppedError(ConformanceError):
+    """Somebody ended the run, with Ctrl-C or a signal: exit 2."""
+
+    exit_code = Exit.INTERRUPTED
+
+
+class BindingError(HarnessError):
+    """A binding names what no case may call or touch: the case file is at fault, never the backend."""
 
 
 class NothingRanError(ConformanceError):

@@ -12,11 +12,14 @@ from conformance.errors import HarnessError, UsageError
 from conformance.judge import promised
 from conformance.load import Api, Case, evidence
 from conformance.oracle import Expectation
+from conformance.repeat import CHECK as REPEAT
 from conformance.repro_batch import execute_many
 from conformance.repro_comparison import comparison_text
 from conformance.repro_dialects import DIALECTS, Dialect, call_text
 from conformance.repro_literals import HELPERS, WIDTH, array, cotangent
+from conformance.repro_process import mutation_text
 from conformance.repro_relations import relation_text, written_inputs
+from conformance.repro_repeat import GUARD, repetition_text
 from conformance.run import expectation, resolved_params
 from conformance.types import Category
 
@@ -36,7 +39,9 @@ _VERDICTS = {
     "raises": "raises",
     "no_raise": "does not raise",
     "mutated_input": "changes its input",
+    "mutated_process": "changes its process",
     "relation": "breaks a relation between two calls",
+    "nondeterministic": "gives different results for the same call",
     "crash": "ends the process",
     "timeout": "does not return",
     "error": "fails with an internal error",
@@ -67,7 +72,9 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
     expected = recall(case, api)
     if row["check"] == "relation.inputs":
         row = {**row, "check": "output", "kind": "mutated_input"}
-    if row["check"].startswith("relation."):
+    if repeated := row["check"] == REPEAT:
+        body = repetition_text(case, dialect, call, expected)
+    elif row["check"].startswith("relation."):
         inputs, body, more = relation_text(case, api, row, dialect)
         helpers |= more
     elif fatal:
@@ -81,7 +88,7 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
     helpers |= {name for name in HELPERS if f"{name}(" in body}
     parts = [
         _header(case, api, row, _seen(dialect, version)),
-        _GUARD.format(seconds=CHILD_SECONDS) if fatal else "import sys",
+        GUARD if repeated else _GUARD.format(seconds=CHILD_SECONDS) if fatal else "import sys",
         f"import numpy as np\n{dialect.imports}",
         f'print("{dialect.name}", {dialect.name}.__version__)',
         *(HELPERS[name] for name in sorted(helpers)),
@@ -179,6 +186,8 @@ def _comparison(case: Case, dialect: Dialect, call: str, row: dict[str, Any], ex
     after = ""
     if row.get("kind") == "mutated_input":
         before, after = _mutation(case, dialect)
+    if row.get("kind") == "mutated_process":
+        before, after = mutation_text(row["message"])
     wanted = f"{dialect.dtype(exact.dtype)}, {exact.low.shape}"
     shape = f"""\
 if ({result}.dtype, tuple({result}.shape)) != ({wanted}):

@@ -10,8 +10,10 @@ from typing import Any
 
 from conformance.compare import Check
 from conformance.errors import InvalidFileError
-from conformance.line import RELATED, Line, Pair
-from conformance.stream import HEARD, SETTLED, Row, read_stream, unjson
+from conformance.line import Line
+from conformance.pool import Pool
+from conformance.record import RELATED, Pair
+from conformance.stream import ASKED, HEARD, SETTLED, Row, read_stream, unjson
 
 _SAME = (
     *(("suite", name) for name in ("digest", "numpy", "version")),
@@ -25,7 +27,9 @@ class Earlier:
 
     path: Path
     head: Row
+    asked: list[str] = field(default_factory=list)
     backends: dict[str, Row] = field(default_factory=dict)
+    """What those of them said that had started by then."""
     settled: set[Pair] = field(default_factory=set)
 
     @classmethod
@@ -47,6 +51,8 @@ class Earlier:
         for row in read_stream(aside, partial=True):
             if earlier is None:
                 earlier = cls(aside, row)
+            elif row["type"] == ASKED:
+                earlier.asked = row["backends"]
             elif row["type"] == "backend":
                 earlier.backends[row["backend"]] = row
             elif row["type"] == SETTLED:
@@ -70,7 +76,7 @@ class Earlier:
         """
         for keys in _SAME:
             self._same(".".join(keys), _at(self.head, keys), _at(head, keys))
-        self._same("backends", sorted(self.backends), sorted(backends))
+        self._same("backends", sorted(self.asked or self.backends), sorted(backends))
         for name, row in self.backends.items():
             for key in ("version", "device", "mode", "python", "numpy"):
                 if not row.get("lost") and not backends[name].get("lost"):
@@ -92,13 +98,14 @@ def _at(row: Row, keys: tuple[str, ...]) -> Any:
     return value
 
 
-def take_up(earlier: Earlier, line: Line) -> set[Pair]:
+def take_up(earlier: Earlier, line: Line, pool: Pool) -> set[Pair]:
     """Copy the settled rows into a run that has written its header, and return what need not be asked.
 
     Raises:
         InvalidFileError: it was another run.
 
     """
+    line.meet_all(pool)
     earlier.check(line.head, line.environments)
     cases = {case.id: case for case, _ in line.plan}
     apis = {(case.op.name, api.name): api for case, api in line.plan}
@@ -119,6 +126,7 @@ def take_up(earlier: Earlier, line: Line) -> set[Pair]:
     for case_id, api in sorted(earlier.settled):
         line.stream.note({"type": SETTLED, "case": case_id, "api": api})
     line.done += len(earlier.settled)
+    line.settled += len(earlier.settled)
     earlier.path.unlink()
     return earlier.settled
 

@@ -1,18 +1,22 @@
 """The straight line: load → oracle → worker → compare → classify → stream → report."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from conformance.cache import OracleCache
+from conformance.errors import Exit, StoppedError
+from conformance.interrupt import SafeStream
 from conformance.ledger import Ledger
 from conformance.line import Line
 from conformance.load import Api, Case, Operator
+from conformance.memory import sparing
 from conformance.pool import Pool
 from conformance.question import expectation, request_for, resolved_params, variant
+from conformance.repeat_calls import Repeats
 from conformance.resume import Earlier, take_up
 from conformance.selection import Selection, in_shard
-from conformance.stream import StreamWriter
 from conformance.summary import Progress, Summary
 
 __all__ = [
@@ -28,40 +32,83 @@ def run(  # noqa: PLR0913 - each is an option of the command
     out: Path,
     *,
     timeout: float = 30.0,
+    pool: Pool | None = None,
     progress: Progress | None = None,
     argv: list[str] | None = None,
     oracle: OracleCache | None = None,
     resume: Path | None = None,
+    repeats: Repeats | None = None,
+    stop: Callable[[], bool] = bool,
 ) -> Summary:
     """Run a selection and leave `out`/run.jsonl.
 
-    With `oracle`, its answers are looked up there first. With `resume`, the stream of a run that did not
-    finish, what is settled in it is taken over and not asked again.
+    With `pool`, workers that have been started already are asked, and ended. With `oracle`, its answers are
+    looked up there first. With `resume`, the stream of a run that did not
+    finish, what is settled in it is taken over and not asked again. With `repeats`, every case is asked
+    several times. Once `stop` says so nothing more is asked, and what finished is left in the `.part`.
 
     Raises:
         NothingRanError: the selection is empty.
         InvalidFileError: the stream to resume is finished, or of another suite, selection or version.
+        StoppedError: `stop` said so before everything was asked.
+        OutputError: the stream cannot be written.
 
     """
     plan = selection.plan(suite)
     earlier = Earlier.of(resume, out / "run.jsonl") if resume else None
-    stream = StreamWriter(out / "run.jsonl")
-    line = Line(suite, selection, ledger, stream, plan, progress, oracle)
+    stream = SafeStream(out / "run.jsonl")
+    line = Line(suite, selection, ledger, stream, plan, repeats, progress=progress, oracle=oracle)
+    workers = pool or Pool(list(selection.backends), timeout)
     try:
-        with Pool(list(selection.backends), timeout) as pool:
-            line.header(pool, earlier.argv if earlier else argv or sys.argv[1:])
-            settled = take_up(earlier, line) if earlier else set()
-            for case, apis in _by_case([(c, a) for c, a in plan if (c.id, a.name) not in settled]):
-                line.ask(pool, case, apis)
-            line.take(pool, until_idle=True)
-            line.close()
+        with sparing(), workers:
+            line.header(earlier.argv if earlier else argv or sys.argv[1:])
+            settled = take_up(earlier, line, workers) if earlier else set()
+            left = [(c, a) for c, a in plan if (c.id, a.name) not in settled]
+            _ask_all(line, workers, left, partial(line.ask, workers), stop)
+        if repeats is not None:
+            _again(line, left, repeats, timeout, stop)
+        line.close()
+        stream.finish()
+    except StoppedError:
+        stream.note(line.end(complete=False) | {"exit": int(Exit.INTERRUPTED)})
+        stream.abandon()
+        raise
     except BaseException:
         stream.abandon()
         raise
-    stream.finish()
     if oracle is not None:
         oracle.trim()
     return line.summary
+
+
+def _ask_all(
+    line: Line,
+    pool: Pool,
+    pairs: list[tuple[Case, Api]],
+    ask: Callable[[Case, list[Api]], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Ask case by case, and hear all answers; asked to stop, hear those to what was asked."""
+    for case, apis in _by_case(pairs):
+        if stop():
+            pool.withdraw()
+            line.take(pool, until_idle=True)
+            raise StoppedError(f"interrupted; {line.settled} of {len(line.plan)} calls are finished")
+        ask(case, apis)
+    line.take(pool, until_idle=True)
+
+
+def _again(
+    line: Line, pairs: list[tuple[Case, Api]], repeats: Repeats, timeout: float, stop: Callable[[], bool]
+) -> None:
+    """Ask everything anew of new workers, in the opposite order and back, and judge what all calls gave."""
+    for number in range(repeats.rounds if pairs else 0):
+        with Pool(list(line.selection.backends), timeout) as pool:
+            pool.environments()
+            order = pairs if number % 2 else pairs[::-1]
+            ask = partial(repeats.ask, line, pool)
+            _ask_all(line, pool, order, ask, stop)
+    repeats.close(line)
 
 
 def _by_case(plan: list[tuple[Case, Api]]) -> Iterator[tuple[Case, list[Api]]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.ledger import Entry
+from conformance.repeat import CHECK as REPEAT
 from conformance.report import issue_text, links
 from conformance.report.evidence import Evidence, commands, evidence, pytest_command
 from conformance.report.facts import FAILING, Lenient, multiple, number, shorten, tail
@@ -157,7 +158,8 @@ def _messages(shown: Evidence) -> list[tuple[list[str], str]]:
     """Return what the suite says of checks whose verdict is not in the figures, the same words once."""
     found: dict[str, list[str]] = {}
     for row in shown.failing:
-        told = (row["compared"] and row["kind"] != "relation") or row["status"] in ("crash", "timeout")
+        apart = row["kind"] in ("relation", "nondeterministic")
+        told = (row["compared"] and not apart) or row["status"] in ("crash", "timeout")
         if row["message"] and not told and not (row["error"] or {}).get("message"):
             found.setdefault(shorten(row["message"], 900), []).append(str(row["check"]))
     return [(checks, said) for said, checks in found.items()]
@@ -204,7 +206,7 @@ def _expectations(shown: Evidence) -> list[str]:
     """Say for each failing comparison what is right, and by how much the result is off."""
     found = []
     for row in shown.failing[:6]:
-        if not row["compared"] or str(row["check"]).startswith("relation."):
+        if not row["compared"] or row["check"] == REPEAT or str(row["check"]).startswith("relation."):
             continue
         for each in worst_elements(row)[:1]:
             where = f" at {list(each.at)}" if each.at else ""

@@ -13,6 +13,7 @@ from conformance.errors import ConformanceError
 from conformance.judge import check_names
 from conformance.load import Api, Case, Operator, wire_params, wire_tensors
 from conformance.oracle import Expectation
+from conformance.repeat import CHECK as REPEAT
 from conformance.report.camps import Answers, answers
 from conformance.report.facts import Facts, accused, number
 from conformance.report.groups import Group
@@ -204,7 +205,7 @@ def _expected(case: Case, api: Api) -> Expectation | None:
 def _script(case: Case, api: Api, row: Row, version: str) -> tuple[str, str]:
     """Return the repro script, or why there is none."""
     check = str(row["check"])
-    if check not in check_names(case, api) and not check.startswith("relation."):
+    if check not in (*check_names(case, api), REPEAT) and not check.startswith("relation."):
         return "", f"in this suite the case has no check {check!r}"
     try:
         return script(case, api, row, version), ""

@@ -48,6 +48,8 @@ KINDS = {
     "raises": "refuses",
     "no_raise": "accepts what its documentation rejects",
     "mutated_input": "changes its input",
+    "mutated_process": "changes its process",
+    "nondeterministic": "varies from call to call",
     "error": "internal error",
     "crash": "crashes the process",
     "timeout": "does not answer in time",

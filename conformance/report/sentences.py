@@ -7,7 +7,7 @@ from conformance.report.facts import KINDS, multiple, number, show
 from conformance.stream import Row
 
 _STATUSES = ("crash", "timeout", "error")
-_QUANTITIES = ("output", "grad", "grad2", "relation")
+_QUANTITIES = ("output", "grad", "grad2", "relation", "repeat")
 
 
 class Code(str):
@@ -66,6 +66,8 @@ def quantity(check: str, *, article: str = "the ") -> list[Part]:
         return [f"{article}second derivative by ", Code(name)]
     if what == "relation" and name:
         return [f"{article}relation ", Code(name)]
+    if what == "repeat":
+        return [f"{article}same call made again"]
     return [f"{article}output"]
 
 
@@ -135,6 +137,10 @@ def _relation(row: Row) -> list[Part]:
     return ["breaks ", *quantity(str(row["check"])), f": {said}" if said else ""]
 
 
+def _varies(row: Row) -> list[Part]:
+    return [f"does not give the same each time: {_line(row)}"]
+
+
 _UNCOMPARED = {
     "harness": lambda row: [f"was not judged, by a fault of the harness: {_line(row)}"],
     "crash": _crash,
@@ -143,7 +149,9 @@ _UNCOMPARED = {
     "raises": _refusal,
     "no_raise": lambda _: ["returns a value where its documentation promises an error"],
     "mutated_input": lambda row: [_line(row).replace("changed its input", "changes its input", 1)],
+    "mutated_process": lambda row: [_line(row).replace("changed its process", "changes its process", 1)],
     "relation": _relation,
+    "nondeterministic": _varies,
 }
 
 
