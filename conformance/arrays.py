@@ -4,6 +4,8 @@ bfloat16 is `ml_dtypes.bfloat16` on our side and raw 16-bit patterns on the wire
 needs NumPy alone.
 """
 
+import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ def largest_finite(dtype: str) -> float:
     return _FLOAT_FACTS[dtype][3]
 
 
+@cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype for a name of ours; bfloat16 comes from ml_dtypes."""
     if name == "bfloat16":
@@ -51,15 +54,41 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 def spacing(dtype: str, value: NDArray) -> NDArray:
     """One ULP of `dtype` at each exact `value`: 2**(floor(log2|v|) − p + 1), never below the subnormal."""
-    exponent, smallest, normal, _ = (
-        _FLOAT_FACTS[dtype][0],
-        *(2.0**e for e in _FLOAT_FACTS[dtype][1:3]),
-        None,
-    )
-    magnitude = np.abs(value)
+    if value.dtype not in _EXPONENTS:
+        return _spacing(dtype, value)
+    # By the exponent's own bits, and a table: taking numbers apart takes longer than all of a comparison.
+    word, place, shift, mask = _EXPONENTS[value.dtype]
+    flat = np.ascontiguousarray(value).reshape(-1).view(word)
+    exponents = (flat[place :: value.dtype.itemsize // word.itemsize] >> shift) & mask
+    return np.asarray(_spacings(dtype, value.dtype).take(exponents).reshape(value.shape))
+
+
+_EXPONENTS: dict[np.dtype[Any], tuple[np.dtype[Any], int, Any, Any]] = {}
+"""Where the exponent of a number stands: (word, which word of a number, bits below it, its mask)."""
+if sys.byteorder == "little":
+    _EXPONENTS[np.dtype(np.float64)] = (np.dtype(np.uint64), 0, np.uint64(52), np.uint64(0x7FF))
+    if np.finfo(np.longdouble).nmant == 63 and np.dtype(np.longdouble).itemsize == 16:
+        # The 80 bits of x87: 64 of the significand, then 15 of the exponent and the sign.
+        _EXPONENTS[np.dtype(np.longdouble)] = (np.dtype(np.uint16), 4, np.uint16(0), np.uint16(0x7FFF))
+
+
+@cache
+def _spacings(dtype: str, wide: np.dtype[Any]) -> NDArray:
+    """One ULP of `dtype` at numbers of `wide`, by the bits of their exponent."""
+    count = int(_EXPONENTS[wide][3]) + 1
     with np.errstate(all="ignore"):
-        _, power = np.frexp(np.where(np.isfinite(magnitude) & (magnitude >= normal), magnitude, normal))
-        ulp = np.ldexp(np.ones_like(magnitude), power + exponent)
+        powers = np.ldexp(wide.type(1), np.arange(count) - count // 2 + 1)
+    powers[0] = powers[-1] = 0  # subnormal numbers; infinities and NaN
+    return _spacing(dtype, powers)
+
+
+def _spacing(dtype: str, value: NDArray) -> NDArray:
+    exponent, subnormal, least, _ = _FLOAT_FACTS[dtype]
+    smallest, normal = 2.0**subnormal, 2.0**least
+    magnitude = abs(value)
+    with np.errstate(all="ignore"):
+        _, power = np.frexp(np.where((magnitude >= normal) & (magnitude < np.inf), magnitude, normal))
+        ulp = np.ldexp(magnitude.dtype.type(1), power + exponent)
     return np.asarray(np.maximum(ulp, smallest))
 
 
@@ -76,7 +105,13 @@ def neighbour(value: float, dtype: str, *, up: bool) -> float:
 
 def to_wire(array: NDArray, layout: Layout = "contiguous") -> Array:
     """Pack an array; its own strides do not matter, `layout` says how a worker should lay it out."""
-    return Array(array.dtype.name, array.shape, np.ascontiguousarray(array).tobytes(), layout)
+    return Array(_name(array.dtype), array.shape, array.tobytes(), layout)
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    # NumPy makes the name anew, in Python, each time that it is asked for.
+    return dtype.name
 
 
 def from_wire(array: Array) -> NDArray:

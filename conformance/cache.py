@@ -10,7 +10,8 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
@@ -31,6 +32,8 @@ LIMIT = 2 << 30
 """Bytes that the folder may hold; the entries that were not read for longest go first."""
 LARGEST = 64 << 20
 """Bytes of the largest entry that is kept."""
+LONG = 1 << 16
+"""Bytes from which an array is compressed: large cases repeat themselves, and shrink to a twentieth."""
 
 _SOURCES = (
     *("arithmetic", "arrays", "cache", "definition", "elementary"),
@@ -40,11 +43,12 @@ _CHECKSUM = 16
 
 
 class _Stored(msgspec.Struct, array_like=True):
-    """An array: its dtype, its shape, its bytes."""
+    """An array: its dtype, its shape, its bytes (deflated, if `long`)."""
 
     dtype: str
     shape: tuple[int, ...]
     data: bytes
+    long: bool = False
 
 
 class _Answer(msgspec.Struct, array_like=True):
@@ -155,11 +159,10 @@ def _read(path: Path) -> Expectation | None:
 
 
 def _write(path: Path, expected: Expectation) -> None:
-    exacts = (expected.output, *expected.gradients.values(), *expected.second.values())
-    if sum(_size(exact) for exact in exacts) > LARGEST:
-        return
     entry = _Entry(_pack(expected.output), _each(_pack, expected.gradients), _each(_pack, expected.second))
     content = msgspec.msgpack.encode(entry)
+    if len(content) > LARGEST:
+        return
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Under a name of its own until it is whole: a reader sees all of an entry or none.
@@ -171,14 +174,6 @@ def _write(path: Path, expected: Expectation) -> None:
 
 def _each(convert: Callable[[Any], Any], found: dict[str, Any]) -> dict[str, Any]:
     return {name: convert(value) for name, value in found.items()}
-
-
-def _size(exact: Exact) -> int:
-    return sum(array.nbytes for array in _arrays(exact))
-
-
-def _arrays(exact: Exact) -> Iterable[NDArray]:
-    return (exact.low, exact.high, exact.bound, exact.undecided, *exact.terms.values())
 
 
 def _pack(exact: Exact) -> _Answer:
@@ -199,7 +194,8 @@ def _unless_equal(array: NDArray, low: NDArray) -> _Stored | None:
 
 
 def _stored(array: NDArray) -> _Stored:
-    return _Stored(array.dtype.name, array.shape, np.ascontiguousarray(array).tobytes())
+    data, long = np.ascontiguousarray(array).tobytes(), array.nbytes >= LONG
+    return _Stored(array.dtype.name, array.shape, zlib.compress(data, 1) if long else data, long)
 
 
 def _unpack(answer: _Answer) -> Exact:
@@ -216,4 +212,5 @@ def _unpack(answer: _Answer) -> Exact:
 
 
 def _array(stored: _Stored) -> NDArray:
-    return np.frombuffer(stored.data, numpy_dtype(stored.dtype)).reshape(stored.shape)
+    data = zlib.decompress(stored.data) if stored.long else stored.data
+    return np.frombuffer(data, numpy_dtype(stored.dtype)).reshape(stored.shape)

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conformance.arrays import from_wire
 from conformance.compare import Check, compare
-from conformance.globs import glob
-from conformance.load import Api, Case, Operator, evidence
+from conformance.globs import after_op, any_of, glob
+from conformance.load import Api, Case, Operator
 from conformance.opfile import ClaimDecl
 from conformance.oracle import Exact, Expectation
 from conformance.pool import Answer, Fault, Lost, Unsent
 from conformance.types import Array, Raised, Reply
+
+if TYPE_CHECKING:
+    import re
 
 MOST_EVIDENCE = 8
 FORMULA = "formula"
@@ -99,9 +102,11 @@ class Claims:
     def __init__(self, variant: Variant) -> None:
         self._variant = variant
         self._verdicts: dict[tuple[str, str, str], Verdict] = {}
+        self._evidence: dict[tuple[str, str], list[tuple[ClaimDecl, re.Pattern[str]]]] = {}
 
     def expect(self, op: Operator, api: Api) -> None:
         """Take up the claims of an API."""
+        self._evidence[op.name, api.name] = [(claim, any_of(claim.cases)) for claim in api.claims]
         for claim in api.claims:
             self._verdicts[op.name, api.name, claim.claim] = Verdict(op, api, claim)
 
@@ -116,10 +121,11 @@ class Claims:
         """Hold one answer against every claim that names this case as evidence, and return what each got."""
         if not api.claims or isinstance(answer, Lost | Fault | Unsent):  # none is the backend's word
             return []
+        name = after_op(case.id)
         heard = [
             (claim.claim, *self._holds(claim, case, api, expected, answer, checks))
-            for claim in api.claims
-            if any(evidence(pattern, case) for pattern in claim.cases)
+            for claim, cases in self._evidence[case.op.name, api.name]
+            if cases.fullmatch(name)
         ]
         self.note(case.op.name, api.name, case.id, heard)
         return heard
@@ -176,6 +182,8 @@ class Claims:
 
 
 def _conforms(check: Check) -> bool:
+    if check.kind == "mutated_process":
+        return True  # what it computed is right: a document that says how does not say what else it does
     return check.status == "pass" or (check.status == "observed" and ": conforms" in check.message)
 
 

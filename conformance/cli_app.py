@@ -1,12 +1,14 @@
 """The command line's application, and what its commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from conformance.errors import UsageError
-from conformance.load import Operator, load_suite
+
+if TYPE_CHECKING:
+    from conformance.load import Operator
 
 app = typer.Typer(
     add_completion=False,
@@ -24,13 +26,15 @@ OpOption = Annotated[list[str] | None, typer.Option("--op", help="Only this oper
 DEFAULT_OUT = Path("reports/latest")
 
 
-def chosen(cases: Path | None, ops: list[str] | None = None) -> list[Operator]:
+def chosen(cases: Path | None, ops: list[str] | None = None) -> list["Operator"]:
     """Load the suite, or the operators asked for.
 
     Raises:
         UsageError: there is no operator of a name.
 
     """
+    from conformance.load import load_suite  # noqa: PLC0415 - `list` and `--help` load no suite
+
     suite = load_suite(cases, ops or ())
     unknown = set(ops or ()) - {op.name for op in suite}
     if unknown:

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, app
 from conformance.errors import Exit
-from conformance.ledger import Ledger, load_ledger
-from conformance.load import Operator, load_suite
-from conformance.stream import Row
 
 if TYPE_CHECKING:
     from conformance.changes import Changes
+    from conformance.ledger import Ledger
+    from conformance.load import Operator
     from conformance.report.facts import Facts
+    from conformance.stream import Row
 
 
 class ReportFormat(StrEnum):
@@ -54,6 +53,8 @@ def report_command(
     ledger: LedgerOption = None,
 ) -> None:
     """Write the report of a run: a static site, or a form that a machine or a summary reads."""
+    from conformance.ledger import load_ledger  # noqa: PLC0415 - what a command needs, it loads
+    from conformance.load import load_suite  # noqa: PLC0415
     from conformance.publish.formats import write_badges, write_report  # noqa: PLC0415 - only here
     from conformance.report.facts import facts_of  # noqa: PLC0415
 
@@ -91,12 +92,16 @@ def compare_command(
     before, facts = read_facts(old), read_facts(new)
     changes = compare_runs(before, facts)
     if form is CompareFormat.HTML:
+        from conformance.ledger import load_ledger  # noqa: PLC0415
+        from conformance.load import load_suite  # noqa: PLC0415
         from conformance.report.links import COMPARE  # noqa: PLC0415
         from conformance.report.site import Site, write_site  # noqa: PLC0415
 
         site = Site(facts, load_suite(cases), load_ledger(ledger), changes)
         print(write_site(site, out or DEFAULT_OUT).with_name(COMPARE))
     else:
+        from rich.console import Console  # noqa: PLC0415
+
         text = render(changes, form.value, Console().width)
         if out is None:
             print(text)
@@ -114,6 +119,8 @@ def merge_command(
     ledger: LedgerOption = None,
 ) -> None:
     """Join shards, and runs of other backends, into one run; exit as that run would have."""
+    from conformance.ledger import load_ledger  # noqa: PLC0415
+    from conformance.load import load_suite  # noqa: PLC0415
     from conformance.merge import merge  # noqa: PLC0415 - only here
     from conformance.stream import write_stream  # noqa: PLC0415
 
@@ -124,7 +131,7 @@ def merge_command(
     raise typer.Exit(int(rows[-1]["exit"]))
 
 
-def _rows(runs: list[Path], suite: list[Operator], known: Ledger, *, foreign: bool) -> Iterator[Row]:
+def _rows(runs: list[Path], suite: list["Operator"], known: "Ledger", *, foreign: bool) -> Iterator["Row"]:
     from conformance.fold import read_run  # noqa: PLC0415
     from conformance.merge import merge  # noqa: PLC0415
 
@@ -152,6 +159,8 @@ def findings_command(
     """Print what a run found, by operator and framework, as a table in Markdown."""
     from conformance.findings import findings, rewritten  # noqa: PLC0415 - only here
     from conformance.fold import read_run  # noqa: PLC0415
+    from conformance.ledger import load_ledger  # noqa: PLC0415
+    from conformance.load import load_suite  # noqa: PLC0415
 
     table = findings(list(read_run(results)), load_suite(), load_ledger())
     if write is None:
@@ -170,6 +179,7 @@ def ledger_update_command(
     cases: CasesOption = None,
 ) -> None:
     """Propose entries for a run's unexpected results; each needs a reason before `check` accepts it."""
+    from conformance.load import load_suite  # noqa: PLC0415
     from conformance.propose import proposals  # noqa: PLC0415 - only here
     from conformance.stream import read_stream  # noqa: PLC0415
 

@@ -1,15 +1,17 @@
 """Hold one result against the oracle. Pure: arrays in, a verdict out."""
 
 import math
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from conformance.arrays import NDArray, from_wire, largest_finite, spacing, unit_roundoff
+from conformance.arrays import NDArray, from_wire, spacing
 from conformance.detail import detail
 from conformance.errors import HarnessError
-from conformance.oracle import Exact
+from conformance.oracle import Exact, overflow
+from conformance.plain import Figures, figures_of
 from conformance.types import Array, Status
 
 
@@ -40,7 +42,7 @@ class Check(msgspec.Struct, frozen=True):
     detail: dict[str, Any] | None = None
 
 
-def compare(check: str, got: Array, exact: Exact, *, signed_zero: bool = False) -> Check:
+def compare(check: str, got: Array, exact: Exact, *, signed_zero: bool = False, digest: str = "") -> Check:
     """Compare dtype, then shape, then the masks of NaN and ±∞ (and the sign of zero), then the numbers.
 
     Args:
@@ -48,6 +50,7 @@ def compare(check: str, got: Array, exact: Exact, *, signed_zero: bool = False) 
         got: what the API returned.
         exact: the oracle's answer for that quantity.
         signed_zero: the definition selects this value, so it fixes the sign of a zero too.
+        digest: `digest_of(got)`, if that is known already.
 
     """
     if got.dtype != exact.dtype:
@@ -56,14 +59,50 @@ def compare(check: str, got: Array, exact: Exact, *, signed_zero: bool = False) 
         return Check(
             check, "fail", "shape", f"shape {list(got.shape)}, the definition gives {list(exact.low.shape)}"
         )
-    value = from_wire(got)
-    digest = digest_of(got)
-    if value.size == 0:
+    digest = digest or digest_of(got)
+    if exact.low.size == 0:
         return Check(check, "pass", message="empty, as defined: dtype and shape compared", digest=digest)
-    wide = value.astype(exact.low.dtype)
+    value = from_wire(got)
+    with np.errstate(all="ignore"):
+        figures = None if signed_zero else figures_of(value, exact)
+        if figures is not None and figures.ratio <= 1:
+            return _passed(check, value, exact, figures, digest)
+        return _compared(check, value.astype(exact.low.dtype), exact, digest, signed_zero=signed_zero)
+
+
+def _passed(check: str, value: NDArray, exact: Exact, figures: Figures, digest: str) -> Check:
+    """Say by how much a result that conforms is off."""
+    worst = _place(figures.worst, value.shape)
+    furthest = None
+    if figures.furthest > 0:
+        at = _place(figures.furthest_at, value.shape)
+        furthest = _at(at, value, exact, figures.furthest)
+    kinks = exact.low is not exact.high
+    return Check(
+        check=check,
+        status="pass",
+        compared=value.size,
+        error_over_bound=float(figures.ratio),
+        max_abs=float(figures.error),
+        max_rel=float(figures.relative),
+        max_ulp=float(figures.ulp),
+        worst=worst,
+        expected=_expected(exact, worst),
+        got=float(value[worst]),
+        bound=float(exact.bound[worst]),
+        bound_terms={name: float(term[worst]) for name, term in exact.terms.items()},
+        convention=_convention(value.astype(exact.low.dtype), exact, ~exact.undecided) if kinks else "",
+        digest=digest,
+        mean_ulp=float(figures.total / figures.counted) if figures.counted else None,
+        at_max_ulp=furthest,
+    )
+
+
+def _compared(check: str, wide: NDArray, exact: Exact, digest: str, *, signed_zero: bool) -> Check:
+    """Compare the masks of NaN and ±∞ (and the sign of zero), then the numbers."""
     decided = ~exact.undecided
     compared = int(np.count_nonzero(decided))
-    undecided = int(value.size - compared)
+    undecided = int(wide.size - compared)
     if compared == 0:
         message = "every element hangs on the slope at a NaN, which no definition fixes"
         return Check(check, "observed", message=message, undecided=undecided, digest=digest)
@@ -103,36 +142,41 @@ def _farthest(wide: NDArray, exact: Exact, ulp: NDArray) -> dict[str, Any] | Non
     Around an exact 0 the spacing is that of the smallest numbers, so an error there is counted in none.
     """
     off = np.where((exact.low != 0) & (exact.high != 0), ulp, 0)
-    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
-    if off[at] == 0:
-        return None
-    return {"at": list(at), "got": float(wide[at]), "exact": _expected(exact, at), "ulp": float(off[at])}
+    at = _place(int(off.argmax()), off.shape)
+    return _at(at, wide, exact, off[at]) if off[at] > 0 else None
+
+
+def _at(at: tuple[int, ...], got: NDArray, exact: Exact, ulp: Any) -> dict[str, Any]:
+    return {"at": list(at), "got": float(got[at]), "exact": _expected(exact, at), "ulp": float(ulp)}
 
 
 def _mean_ulp(exact: Exact, ulp: NDArray, decided: NDArray) -> float | None:
-    """Return the mean error in ULP, over the elements whose exact value is not 0."""
+    """Return the mean error in ULP, over the elements whose exact value is a number other than 0."""
     counted = decided & (exact.low != 0) & (exact.high != 0) & np.isfinite(exact.low)
     return float(np.mean(ulp[counted])) if bool(counted.any()) else None
 
 
 def digest_of(array: Array) -> str:
     """Name a result by its bits, so that a report can say who agrees with whom."""
-    from hashlib import blake2b  # noqa: PLC0415 - a name for a value; nothing else here hashes
-
     return blake2b(f"{array.dtype}{list(array.shape)}".encode() + array.data, digest_size=6).hexdigest()
 
 
 def _numbers(wide: NDArray, exact: Exact, decided: NDArray) -> dict[str, NDArray]:
     """Error outside [low, high] wherever both sides are finite; elsewhere 0: the masks decide there."""
-    with np.errstate(all="ignore"):
-        finite = np.isfinite(wide) & np.isfinite(exact.low) & np.isfinite(exact.high) & decided
-        error = np.where(finite, np.maximum(np.maximum(exact.low - wide, wide - exact.high), 0), 0)
-        magnitude = np.maximum(abs(exact.low), abs(exact.high))
-        relative, ulp = np.zeros_like(error), np.zeros_like(error)
-        off = error > 0  # most elements of most results are exact: their other figures are 0 too
-        relative[off] = np.where(magnitude[off] > 0, error[off] / magnitude[off], 0)
-        ulp[off] = error[off] / spacing(exact.dtype, magnitude[off])
-        return {"error": error, "ratio": error / exact.bound, "relative": relative, "ulp": ulp}
+    finite = np.isfinite(wide) & np.isfinite(exact.low) & np.isfinite(exact.high) & decided
+    error = np.where(finite, np.maximum(np.maximum(exact.low - wide, wide - exact.high), 0), 0)
+    relative, ulp = _relative_and_ulp(error, exact)
+    return {"error": error, "ratio": error / exact.bound, "relative": relative, "ulp": ulp}
+
+
+def _relative_and_ulp(error: NDArray, exact: Exact) -> tuple[NDArray, NDArray]:
+    """Return the errors relative to the exact value (0 where that is 0), and in its ULP."""
+    relative = np.zeros_like(error)
+    if not error.any():
+        return relative, relative
+    magnitude = abs(exact.low) if exact.low is exact.high else np.maximum(abs(exact.low), abs(exact.high))
+    np.divide(error, magnitude, out=relative, where=magnitude > 0)
+    return relative, error / spacing(exact.dtype, magnitude)
 
 
 def _wrong_signs(wide: NDArray, exact: Exact) -> NDArray:
@@ -142,22 +186,19 @@ def _wrong_signs(wide: NDArray, exact: Exact) -> NDArray:
 
 def _wrong_masks(wide: NDArray, exact: Exact) -> NDArray:
     """Where NaN, +∞ or −∞ stands and should not, or should and does not."""
-    u = np.longdouble(unit_roundoff(exact.dtype))
-    # Round to nearest: beyond the largest number, (2 − 2u)·2**e, by half a spacing, u·2**e, is infinity.
-    overflow = exact.low.dtype.type(np.longdouble(largest_finite(exact.dtype)) * (1 + u / (2 - 2 * u)))
-    with np.errstate(all="ignore"):
-        largest = np.max([np.max(abs(a)) for a in (wide, exact.low, exact.high)])
-        # False where anything is infinite, or NaN, which np.max (and not Python's max) hands on.
-        if largest + np.max(exact.bound) < overflow:
-            return np.zeros(wide.shape, bool)
-        wrong = np.isnan(wide) != np.isnan(exact.low)
-        for sign in (1, -1):
-            inner = exact.low if sign > 0 else -exact.high
-            outer = exact.high if sign > 0 else -exact.low
-            must = inner - np.where(np.isfinite(inner), exact.bound, 0) >= overflow
-            may = outer + np.where(np.isfinite(outer), exact.bound, 0) >= overflow
-            infinite = np.isposinf(sign * wide)
-            wrong |= (must & ~infinite) | (infinite & ~may)
+    infinity = overflow(exact)
+    largest = np.max([np.max(abs(a)) for a in (wide, exact.low, exact.high)])
+    # False where anything is infinite, or NaN, which np.max (and not Python's max) hands on.
+    if largest + np.max(exact.bound) < infinity:
+        return np.zeros(wide.shape, bool)
+    wrong = np.isnan(wide) != np.isnan(exact.low)
+    for sign in (1, -1):
+        inner = exact.low if sign > 0 else -exact.high
+        outer = exact.high if sign > 0 else -exact.low
+        must = inner - np.where(np.isfinite(inner), exact.bound, 0) >= infinity
+        may = outer + np.where(np.isfinite(outer), exact.bound, 0) >= infinity
+        infinite = np.isposinf(sign * wide)
+        wrong |= (must & ~infinite) | (infinite & ~may)
     return np.asarray(wrong)
 
 
@@ -172,8 +213,14 @@ def _kind(check: str, wrong: NDArray, signs: NDArray, ratio: NDArray) -> tuple[s
 
 def _worst(ratio: NDArray, wrong: NDArray) -> tuple[int, ...]:
     """Return the first wrong mask if there is one, else the largest error as a multiple of its bound."""
-    flat = int(np.argmax(wrong)) if bool(wrong.any()) else int(np.argmax(ratio))
-    return tuple(int(i) for i in np.unravel_index(flat, ratio.shape))
+    return _place(int(np.argmax(wrong)) if bool(wrong.any()) else int(np.argmax(ratio)), ratio.shape)
+
+
+def _place(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the indices of an element that is counted through in C order."""
+    if len(shape) == 1:
+        return (flat,)
+    return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
 
 
 def _expected(exact: Exact, worst: tuple[int, ...]) -> float | tuple[float, float]:

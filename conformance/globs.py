@@ -1,6 +1,7 @@
 """Patterns over case ids and API names, in which brackets are no more than brackets."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 
@@ -9,12 +10,26 @@ def glob(pattern: str, text: str) -> bool:
     return _compiled(pattern).fullmatch(text) is not None
 
 
+def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Compile patterns into one: what has a full match with it matches one of them."""
+    return _alternatives(tuple(patterns))
+
+
+@lru_cache(maxsize=4096)
+def _alternatives(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{_regex(pattern)})" for pattern in patterns) or r"(?!)", re.DOTALL)
+
+
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(_regex(pattern), re.DOTALL)
+
+
+def _regex(pattern: str) -> str:
     first, *rest = map(re.escape, pattern.split("*"))
     # Atomic groups: the first place where a part fits is as good as any, and trying others takes for ever.
     parts = "".join(f"(?>.*?{part})" for part in rest[:-1])
-    return re.compile(first + parts + (f".*{rest[-1]}" if rest else ""), re.DOTALL)
+    return first + parts + (f".*{rest[-1]}" if rest else "")
 
 
 def after_op(case_id: str) -> str:

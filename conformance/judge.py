@@ -1,14 +1,20 @@
 """From an answer to checks: what one API's reply on one case means. Pure."""
 
+from msgspec.structs import replace
+
 from conformance.arrays import from_wire
 from conformance.compare import Check, compare, digest_of
 from conformance.errors import HarnessError
 from conformance.globs import glob
 from conformance.load import Api, Case, evidence
+from conformance.memory import MEMORY
 from conformance.opfile import UnsupportedDecl
 from conformance.oracle import Exact, Expectation
 from conformance.pool import Answer, Fault, Lost, Unsent
 from conformance.types import Array, Category, Death, Raised, Reply
+
+UNBLAMED = (MEMORY,)
+"""What a call leaves behind that replaces its worker and accuses nobody: others may have filled it before."""
 
 
 def judge(case: Case, api: Api, expected: Expectation | None, answer: Answer | Lost | Unsent) -> list[Check]:
@@ -124,7 +130,12 @@ def _output(case: Case, expected: Expectation, reply: Reply, output: Array) -> C
     check = _held("output", output, expected, expected.output, signed_zero=case.signed_zero)
     if check.status == "pass" and reply.mutated:
         return Check("output", "fail", "mutated_input", f"changed its input {', '.join(reply.mutated)}")
-    return check
+    if not (blamed := [each for each in reply.altered if each not in UNBLAMED]):
+        return check
+    said = f"changed its process: {', '.join(blamed)}"
+    if check.status == "pass":
+        return Check("output", "fail", "mutated_process", said)
+    return replace(check, message=f"{check.message}; and {said}")
 
 
 def _gradient(case: Case, expected: Expectation, reply: Reply, name: str) -> Check:
@@ -152,10 +163,11 @@ def _second(expected: Expectation, reply: Reply, name: str) -> Check:
 
 def _held(check: str, got: Array, expected: Expectation, exact: Exact, *, signed_zero: bool = False) -> Check:
     """Compare; the same bits on the same case get the verdict that they got before."""
-    key = (check, digest_of(got))
-    if key not in expected.verdicts:
-        expected.verdicts[key] = compare(check, got, exact, signed_zero=signed_zero)
-    verdict: Check = expected.verdicts[key]
+    digest = digest_of(got)
+    verdict: Check | None = expected.verdicts.get((check, digest))
+    if verdict is None:
+        verdict = compare(check, got, exact, signed_zero=signed_zero, digest=digest)
+        expected.verdicts[check, digest] = verdict
     return verdict
 
 

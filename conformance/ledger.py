@@ -142,6 +142,8 @@ class Ledger:
 
     def is_nondeterministic(self, backend: str, entry_id: str) -> bool:
         """Whether an entry says that its results vary from run to run."""
+        if not entry_id:
+            return False
         return any(e.nondeterministic for e in self.entries.get(backend, []) if e.id == entry_id)
 
     def unmatched(self, backend: str, ops: set[str]) -> list[Entry]:

@@ -151,11 +151,11 @@ def evidence(pattern: str, case: Case) -> bool:
 
 def wire_tensors(case: Case, api: Api) -> dict[str, Array]:
     """Return the tensors as this API is sent them: labels in the dtype it documents, unless pinned."""
-    sent = {}
+    sent, label = {}, api.decl.label
     for name, array in case.tensors.items():
         given = array
-        if api.decl.label and case.op.decl.tensors[name].kind == "label" and name not in case.pinned:
-            given = array.astype(numpy_dtype(api.decl.label))
+        if label and case.op.decl.tensors[name].kind == "label" and name not in case.pinned:
+            given = array.astype(numpy_dtype(label))
         sent[name] = to_wire(given, case.layouts[name])  # type: ignore[arg-type]
     return sent
 

@@ -75,8 +75,8 @@ class _Merge:
         for row in self.results:
             self.summary.statuses[row["status"]] += 1
             self.summary.outcomes[row["outcome"]] += 1
-            if row["outcome"] not in ("ok", "known"):
-                self.summary.unexpected.append(row)
+            if row["outcome"] in ("regression", "stale"):
+                self.summary.surprise(row)
             yield row
         whole = self._whole()
         self.ledger.hits.update(name for stream in self.streams for name in stream.hits)
@@ -135,7 +135,7 @@ class _Merge:
                 row |= {"outcome": parts[0]["outcome"], "ledger": parts[0].get("ledger")}
             self.summary.claims[row["verdict"]] += 1
             if row["outcome"] in ("regression", "stale"):
-                self.summary.unexpected.append(row)
+                self.summary.surprise(row)
             yield row
 
     def _verdict(self, verdict: Verdict, parts: list[Row]) -> Row:

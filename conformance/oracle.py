@@ -9,6 +9,7 @@ Nothing in it is tuned to a backend.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,24 @@ class Exact:
     def kinks(self) -> int:
         """How many elements are intervals."""
         return int(np.count_nonzero(self.low < self.high))
+
+    @cached_property
+    def reach(self) -> Any:
+        """The largest magnitude among the exact values and the largest bound, together; NaN where one is."""
+        ends = (self.low,) if self.low is self.high else (self.low, self.high)
+        return np.max([abs(end).max() for end in ends]) + self.bound.max()
+
+
+def overflow(exact: Exact) -> Any:
+    """Return the least number that rounds to infinity in the dtype of a result."""
+    return _overflow(exact.dtype, exact.low.dtype.type)
+
+
+@cache
+def _overflow(dtype: str, oracle: Any) -> Any:
+    u = np.longdouble(unit_roundoff(dtype))
+    # Round to nearest: beyond the largest number, (2 − 2u)·2**e, by half a spacing, u·2**e, is infinity.
+    return oracle(np.longdouble(largest_finite(dtype)) * (1 + u / (2 - 2 * u)))
 
 
 @dataclass(frozen=True)
@@ -235,7 +254,8 @@ def _moved(wide: _Inputs, dtype: str, value: NDArray | None) -> Iterator[_Inputs
                     tensors[name] = tensor * (1 + np.where(np.isnan(sign), 0, sign) * by)
         params: dict[str, Scalar] = {}
         for name, number in wide.params.items():
-            inexact = isinstance(number, float) and float(numpy_dtype(dtype).type(number)) != number
+            with np.errstate(over="ignore"):  # to infinity, as rounding does
+                inexact = isinstance(number, float) and float(numpy_dtype(dtype).type(number)) != number
             params[name] = float(number) * (1 + (draw or 1.0) * u) if inexact else number  # type: ignore[arg-type]
         yield _Inputs(wide.definition, tensors, params, wide.variant)
 

@@ -4,6 +4,7 @@ In process, so `--pdb` stops in the framework's call; a kernel that kills its pr
 (run those under `-n`, or with `conformance run`, which puts every backend in a worker of its own).
 """
 
+import gc
 import os
 import shlex
 from collections.abc import Iterator
@@ -51,6 +52,12 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "CaseFile 
     with file_path.open("rb") as file:
         declares = any(line.startswith(b"op:") for line in file)
     return CaseFile.from_parent(parent, path=file_path) if declares else None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the oracle's answers within their limit, as a run does."""
+    if _ORACLE in config.stash:
+        _oracle(config).trim()
 
 
 class CaseFile(pytest.File):
@@ -122,14 +129,19 @@ class CaseItem(pytest.Item):
             pytest.skip(declared[0][:200])
 
     def _expectation(self) -> Any:
-        """Evaluate the oracle once for the same case through another API; what is large is not kept."""
+        """Ask the oracle, or its cache, once for all APIs of an op; what is large is not kept."""
         from conformance.run import expectation, resolved_params  # noqa: PLC0415
 
-        key = (self.case.id, repr(resolved_params(self.case, self.api)))
-        kept = self.config.stash.setdefault(_EXPECTED, {})
+        params = resolved_params(self.case, self.api)
+        key = (self.case.id, repr(params))
+        nothing: tuple[str, dict[tuple[str, str], Any]] = ("", {})
+        op, kept = self.config.stash.get(_EXPECTED, nothing)
+        if op != self.case.op.name:
+            op, kept = self.config.stash[_EXPECTED] = (self.case.op.name, {})
         if key in kept:
             return kept[key]
-        expected = expectation(self.case, self.api)
+        oracle = _oracle(self.config)
+        expected = oracle.answer(self.case, params, lambda: expectation(self.case, self.api))
         if all(tensor.size < _LARGE for tensor in self.case.tensors.values()):
             kept[key] = expected
         return expected
@@ -177,6 +189,7 @@ class CaseItem(pytest.Item):
 _ADAPTER: Any = pytest.StashKey()
 _LEDGER: Any = pytest.StashKey()
 _EXPECTED: Any = pytest.StashKey()
+_ORACLE: Any = pytest.StashKey()
 
 
 def _adapter(config: pytest.Config) -> tuple[Any, str]:
@@ -191,9 +204,20 @@ def _adapter(config: pytest.Config) -> tuple[Any, str]:
             version = adapter.start().version
         except ImportError as error:
             pytest.exit(f"backend {adapter.name} cannot be imported: {error}", returncode=3)
+        # A framework's modules stay: looking for garbage among them would take as long as many items.
+        gc.freeze()
         config.stash[_ADAPTER] = (adapter, version)
     adapter, version = config.stash[_ADAPTER]
     return adapter, version
+
+
+def _oracle(config: pytest.Config) -> Any:
+    """Return the oracle's answers that runs of the command keep too."""
+    if _ORACLE not in config.stash:
+        from conformance.cache import OracleCache  # noqa: PLC0415
+
+        config.stash[_ORACLE] = OracleCache()
+    return config.stash[_ORACLE]
 
 
 def _ledger(config: pytest.Config) -> Any:

@@ -103,7 +103,8 @@ def _both(name: str, one: Callable[[NDArray], NDArray], other: Callable[[NDArray
 
 
 def _wide(tensor: NDArray) -> NDArray:
-    return tensor.astype(np.float64) if is_floating(tensor) else tensor
+    """Return floats as float64; a float64 is handed on, for nobody writes to it."""
+    return tensor.astype(np.float64, copy=False) if is_floating(tensor) else tensor
 
 
 def _denormal(name: str) -> Measure:

@@ -1,5 +1,6 @@
 """Whether relations hold: from the answers to the source and the follow-up calls to checks. Pure."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from conformance.compare import Check, compare
 from conformance.oracle import Exact
 from conformance.pool import Answer, Fault, Lost
 from conformance.relations import Relation
+from conformance.suite import Api, Case
 from conformance.types import Array, Death, Raised
 
 
@@ -80,3 +82,27 @@ def _near(relation: Relation, one: Array, other: Array) -> Check:
         return found
     said = f"{relation.says}; {found.message.replace('exact', 'by that')}"
     return msgspec.structs.replace(found, kind="relation", message=said)
+
+
+@dataclass
+class Family:
+    """A case of an API with its relations: the answers to its calls, as far as they have come."""
+
+    case: Case
+    api: Api
+    relations: list[Relation]
+    number: int
+    place: int
+    follow: list[tuple[int, ...]] = field(default_factory=list)
+    answers: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every call has its answer."""
+        return all(n in self.answers for numbers in [(self.number,), *self.follow] for n in numbers)
+
+    def checks(self) -> list[Check]:
+        """Judge the relations."""
+        source = self.answers[self.number]
+        pairs = zip(self.relations, self.follow, strict=True)
+        return [hold(relation, source, [self.answers[n] for n in numbers]) for relation, numbers in pairs]

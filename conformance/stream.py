@@ -6,17 +6,22 @@ A complete run is rewritten in the order of the cases, so that the same run give
 
 import math
 import os
+from array import array
 from collections.abc import Iterable, Iterator
+from math import isfinite
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+import numpy as np
 
 from conformance import SCHEMA, schema
 from conformance.errors import InvalidFileError
 from conformance.schema import Number
 
 Row = dict[str, Any]
+_PLAIN = frozenset((str, int, bool, type(None)))
 MAX_LINE = 4_000_000
 
 
@@ -132,15 +137,20 @@ _MADE_BY = "a stream is what `conformance run` wrote; run it again"
 
 def jsonable(value: Any) -> Any:
     """Prepare a value for JSON: NaN and infinities are strings, tuples lists."""
+    kind = type(value)
+    if kind in _PLAIN or (kind is float and isfinite(value)):
+        return value
+    if isinstance(value, dict):
+        # Most of what a row holds is plain; a call for each would be most of the time that it takes.
+        return {
+            str(k): v if (kind := type(v)) in _PLAIN or (kind is float and isfinite(v)) else jsonable(v)
+            for k, v in value.items()
+        }
     if isinstance(value, float):
         if math.isnan(value):
             return "NaN"
-        return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, dict):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(v) for v in value]
-    return value
+        return value if isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+    return [jsonable(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -152,39 +162,54 @@ def unjson(row: Row) -> Row:
     return {k: v if k in _TEXT else _SPECIAL.get(v, v) if isinstance(v, str) else v for k, v in row.items()}
 
 
-HEARD, SETTLED = "heard", "settled"
-"""Rows of a stream that did not finish: what claims got from a case, and a (case, API) that is all there."""
+ASKED, HEARD, SETTLED = "asked", "heard", "settled"
+"""Rows of a stream that did not finish: which backends it asks, what claims got from a case, and a
+(case, API) that is all there."""
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class StreamWriter:
-    """Writes a stream: `write` as things happen, `finish` once they all have."""
+    """Writes a stream: `write` and `flush` as things happen, `finish` once they all have."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._partial = path.with_suffix(".jsonl.part")
         self._file: IO[bytes] = self._partial.open("w+b")
-        self._lines: list[tuple[tuple[int, ...], int, int]] = []
+        # Numbers, not tuples: a run of a million cases writes tens of millions of rows.
+        self._orders, self._starts = array("Q"), array("Q")
+        self._end = 0
 
     def write(self, row: Row, order: tuple[int, ...]) -> None:
-        """Append one row now; `order` is its place in the finished stream."""
-        line = msgspec.json.encode(jsonable(row)) + b"\n"
-        self._lines.append((order, self._file.tell(), len(line)))
-        self._file.write(line)
-        self._file.flush()
+        """Append one row; `order` is its place in the finished stream. It is safe after `flush`."""
+        self._orders.append(_packed(order))
+        self._starts.append(self._end)
+        self._append(row)
 
     def note(self, row: Row) -> None:
         """Append a row that only a run which is resumed needs: a finished stream does not have it."""
-        self._file.write(msgspec.json.encode(jsonable(row)) + b"\n")
+        self._append(row)
+
+    def _append(self, row: Row) -> None:
+        line = _encode(jsonable(row)) + b"\n"
+        self._file.write(line)
+        self._end += len(line)
+
+    def flush(self) -> None:
+        """Hand over what was written: nothing of it is lost if the process dies now."""
         self._file.flush()
 
     def finish(self) -> None:
         """Rewrite in canonical order, and only then give the stream its name."""
         target = self.path.with_suffix(".jsonl.new")
-        with target.open("wb") as out:
-            for _, start, length in sorted(self._lines):
-                self._file.seek(start)
-                out.write(self._file.read(length))
+        self.flush()
+        order = np.argsort(np.array(self._orders, np.uint64), kind="stable")
+        with target.open("wb") as out, mmap(self._file.fileno(), 0, access=ACCESS_READ) as written:
+            for place in order:
+                start = self._starts[place]
+                out.write(written[start : written.find(b"\n", start) + 1])
             out.flush()
             os.fsync(out.fileno())
         self._file.close()
@@ -197,11 +222,19 @@ class StreamWriter:
         return self._partial
 
 
+_SHIFTS = (60, 24, 0)
+
+
+def _packed(order: tuple[int, ...]) -> int:
+    """Pack up to three numbers, below 2**4, 2**36 and 2**24, into one that sorts as they do."""
+    return sum(number << shift for number, shift in zip(order, _SHIFTS, strict=False))
+
+
 def write_stream(path: Path, rows: Iterable[Row]) -> None:
     """Write the rows of a finished stream, which are in order already."""
     stream = StreamWriter(path)
     for place, row in enumerate(rows):
-        stream.write(row, (place,))
+        stream.write(row, (0, place))
     stream.finish()
 
 

@@ -59,7 +59,7 @@ class Case:
         }
         for name, tensor in made.items():
             if self.layouts[name] == "expanded" and tensor.ndim and len(tensor):
-                tensor[1:] = tensor[:1]  # a stride of 0 repeats the first row
+                made[name] = np.repeat(tensor[:1], len(tensor), 0)  # a stride of 0 repeats the first row
         return made
 
     def direction(self, name: str) -> NDArray:

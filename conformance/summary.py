@@ -7,6 +7,9 @@ from typing import Any
 
 from conformance.errors import Exit
 
+MOST_KEPT = 200
+"""Unexpected rows that are kept to be shown: the stream has them all."""
+
 Progress = Callable[[int, int, Counter[str]], None]
 
 
@@ -19,8 +22,16 @@ class Summary:
     claims: Counter[str] = field(default_factory=Counter)
     stale: list[str] = field(default_factory=list)
     unexpected: list[dict[str, Any]] = field(default_factory=list)
+    surprises: int = 0
+    """How many results were unexpected; the first of them are in `unexpected`."""
     lost: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def surprise(self, row: dict[str, Any]) -> None:
+        """Take down an unexpected result or claim."""
+        self.surprises += 1
+        if len(self.unexpected) < MOST_KEPT:
+            self.unexpected.append(row)
 
     @property
     def exit_code(self) -> Exit:
@@ -29,4 +40,4 @@ class Summary:
             return Exit.HARNESS
         if not sum(self.statuses.values()):
             return Exit.NOTHING_RAN
-        return Exit.UNEXPECTED if self.unexpected or self.stale else Exit.OK
+        return Exit.UNEXPECTED if self.surprises or self.stale else Exit.OK

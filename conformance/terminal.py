@@ -48,10 +48,9 @@ def _counts(outcomes: Counter[str]) -> str:
 
 def summarise(console: Console, summary: Summary, out: Path, seconds: float) -> None:
     """Print what the person at 6 pm needs: the unexpected first, then the counts, then where to look."""
-    unexpected = [row for row in summary.unexpected if row["outcome"] != "notrun"]  # said once, below
-    for row in unexpected[:MOST_SHOWN]:
+    for row in summary.unexpected[:MOST_SHOWN]:
         _say(console, _unexpected(row, console.width))
-    hidden = len(unexpected) - MOST_SHOWN
+    hidden = summary.surprises - MOST_SHOWN
     if hidden > 0:
         _say(console, f"… and {hidden} more, in {out / 'index.html'}")
     for entry in summary.stale:
@@ -101,7 +100,7 @@ def _verdict(summary: Summary) -> str:
     if code == Exit.OK:
         return "nothing unexpected"
     if code == Exit.UNEXPECTED:
-        return f"{len(summary.unexpected) + len(summary.stale)} unexpected results"
+        return f"{summary.surprises + len(summary.stale)} unexpected results"
     return "no verdict: " + (
         "nothing ran" if code == Exit.NOTHING_RAN else "the run is incomplete or the harness failed"
     )

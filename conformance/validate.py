@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from conformance import values
 from conformance.arrays import FLOATING, INTEGER
-from conformance.globs import after_op, glob
+from conformance.globs import after_op, any_of
 from conformance.opfile import ApiDecl, CaseDecl, ClaimDecl, OpFile
 from conformance.yamlfile import Path_, YamlFile
 
@@ -226,6 +226,7 @@ def _check_dtypes(document: YamlFile, names: Iterable[str], path: Path_) -> None
 
 
 def _check_patterns(document: YamlFile, op: "Operator", patterns: list[str], path: Path_) -> None:
+    names = [after_op(case.id) for case in op.cases] if patterns else []
     for position, pattern in enumerate(patterns):
-        if not any(glob(pattern, after_op(case.id)) for case in op.cases):
+        if pattern not in names and not any(map(any_of((pattern,)).fullmatch, names)):
             raise document.fail((*path, position), f"{pattern!r} matches no case")

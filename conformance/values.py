@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -39,13 +40,30 @@ COMMON = ("dtype", "layout", "set")
 LAYOUTS = ("contiguous", "transposed", "strided", "sliced", "expanded")
 MAX_ELEMENTS = 1 << 24
 MAX_AXES = 32
+_SHORT = 1 << 12  # arrays up to here are kept for the next case that asks for the same
+_MOST_BUILT = 64
 _READING = 16  # reading a literal number takes as long as drawing so many
 
 _NEIGHBOUR = re.compile(r"(up|down)\((-?[0-9.]+(?:e[+-]?[0-9]+)?)\)")
 
 
+_built: dict[tuple[str, str], tuple[Any, NDArray]] = {}
+
+
 def stream(seed: str, count: int) -> NDArray:
-    """Draw `count` float64 numbers in [0, 1), named by `seed`."""
+    """Draw `count` float64 numbers in [0, 1), named by `seed`; not to be written into."""
+    return _short(seed, count) if count <= _SHORT else _draw(seed, count)
+
+
+@lru_cache(maxsize=64)
+def _short(seed: str, count: int) -> NDArray:
+    # The cases that one entry expands to, in several dtypes and reductions, draw the same numbers.
+    drawn = _draw(seed, count)
+    drawn.flags.writeable = False
+    return drawn
+
+
+def _draw(seed: str, count: int) -> NDArray:
     key = int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "little")
     raw = np.random.PCG64(key).random_raw(count)
     return np.asarray(raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -77,14 +95,26 @@ def number(item: Any, dtype: str) -> float:
 
 
 def build(spec: Any, dtype: str, seed: str) -> NDArray:
-    """Build the array [shape as the spec says] that a case file describes, in `dtype`.
+    """Build the array [shape as the spec says] that a case file describes, in `dtype`; it is read-only.
 
     Raises:
         ValueError: the spec is malformed; the message says how.
 
     """
-    if not isinstance(spec, dict):
-        spec = {"values": spec}
+    # An entry expands to cases in several reductions: all of them have the same arrays.
+    kept = _built.get((seed, dtype))
+    if kept is not None and kept[0] is spec:
+        return kept[1]
+    array = _build(spec if isinstance(spec, dict) else {"values": spec}, dtype, seed)
+    array.flags.writeable = False
+    if array.size <= _SHORT:
+        if len(_built) == _MOST_BUILT:
+            _built.clear()
+        _built[seed, dtype] = (spec, array)
+    return array
+
+
+def _build(spec: dict[str, Any], dtype: str, seed: str) -> NDArray:
     kind, shape = generator(spec)
     made = _literal(spec["values"], dtype) if kind == "values" else _GENERATE[kind](spec, shape, seed)
     array = _in_dtype(np.asarray(made), dtype)

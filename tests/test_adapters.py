@@ -6,6 +6,7 @@ every probe in it; run by pytest, it starts such a process per framework and say
 
 import json
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -20,6 +21,7 @@ import pytest
 from conformance.adapters import BACKENDS
 from conformance.adapters.base import Adapter
 from conformance.arrays import FLOATING, NDArray, from_wire, numpy_dtype, to_wire
+from conformance.errors import BindingError
 from conformance.types import Array, Binding, Layout, Raised, Reply, Request
 from conformance.worker import load_adapter
 
@@ -403,22 +405,16 @@ def only_public_namespaces_are_called(adapter: Adapter) -> None:
         f"{adapter.name}.load",
         f"{adapter.name}.nn.functional.os.system",
     ):
-        refused = hinge(adapter, api=api).output
-        assert isinstance(refused, Raised)
-        assert (refused.exception, refused.category) == ("PermissionError", "internal"), api
-        assert "outside the public namespaces" in refused.message
+        with pytest.raises(BindingError, match="outside the public namespaces"):
+            hinge(adapter, api=api)
     shown = {
         "torch": ("torch.nn.functional.importlib", "torch.nn.functional.Callable", "torch.nn.modules"),
         "paddle": ("paddle.nn.functional.common", "paddle.nn.utils"),
         "mindspore": ("mindspore.ops.PyExecute", "mindspore.ops.Custom", "mindspore.ops.tensordump"),
     }
     for api in shown[adapter.name]:
-        refused = hinge(adapter, api=api).output
-        assert isinstance(refused, Raised)
-        assert (refused.exception, refused.message) == (
-            "PermissionError",
-            f"{api} is no operator of {adapter.name}",
-        )
+        with pytest.raises(BindingError, match=f"{re.escape(api)} is no operator of {adapter.name}"):
+            hinge(adapter, api=api)
 
 
 @probe()

@@ -43,10 +43,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_results_are_on_disk_at_once(tmp_path: Path) -> None:
-    """Each row is in the partial file when `write` returns, before the run is finished or abandoned."""
+    """Each row is in the partial file when `flush` returns, before the run is finished or abandoned."""
     writer = StreamWriter(tmp_path / "run.jsonl")
     writer.write(RUN, (0,))
     writer.write(RESULT, (2, 1, 0))
+    writer.flush()
     assert list(read_stream(tmp_path / "run.jsonl.part", partial=True)) == [RUN, RESULT]
     assert not (tmp_path / "run.jsonl").exists()
     writer.abandon()
