@@ -5,6 +5,7 @@ VERSIONS := .venv-versions
 PY := $(VENV)/bin/python
 PYTHON ?= python3.11
 RUN_ARGS ?=
+BENCH_ARGS ?=
 
 PUBLISHED := reports/published/report.json.gz
 
@@ -31,8 +32,8 @@ lint: $(VENV)/.ready
 	$(VENV)/bin/mypy
 	$(PY) -m conformance check
 
-bench: $(VENV)/.ready  ## ratios of our wall time to a bare loop over the same calls
-	$(PY) -m tests.bench
+bench: $(VENV)/.ready  ## our wall time over a bare loop's, growth, start-up; BENCH_ARGS=--quick takes a minute
+	$(PY) -m tests.bench $(BENCH_ARGS)
 
 # The run of old versions is not what the ledger speaks of, so it exits with 1; anything else is a fault.
 .PHONY: compare-versions
