@@ -122,7 +122,17 @@ class Lane:
         while (unsent := len(self._owed) - self._sent) and self._sent + self._batch <= self._window:
             if unsent < self._batch and self._sent >= self._window // 2:
                 return  # more will come before it is needed
-            self._transmit(min(unsent, self._batch))
+            if not (count := self._sendable(min(unsent, self._batch))):
+                return
+            self._transmit(count)
+
+    def _sendable(self, most: int) -> int:
+        """Count the next calls that may go out together: an isolated one has a process for itself."""
+        if self._sent and self._owed[0].isolated:
+            return 0
+        calls = islice(self._owed, self._sent, self._sent + most)
+        ahead = next((place for place, call in enumerate(calls) if call.isolated), most)
+        return ahead or int(not self._sent and not self._ran)
 
     def start(self) -> Said:
         """Start a worker; what is owed is for it."""
@@ -175,7 +185,8 @@ class Lane:
         if self._dying is not None:
             return self._look_after(self._child, now - self._dying)
         if self._ready and not self._sent:
-            return []
+            # What is to have a process for itself waits for a new one.
+            return self._replace() if self._owed and self._owed[0].isolated and self._ran else []
         waited = now - self._since
         self._late = waited > LATE_SECONDS
         if self._late and self._child.status() is not None:

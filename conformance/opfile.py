@@ -104,7 +104,7 @@ class CaseDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `gradients` are the inputs to differentiate by (all that the definition can, unless said otherwise),
     `second` those to differentiate the gradients by once more. `isolated`: some API writes where it should
-    not, so its process is replaced after the case, before another pays for it.
+    not, so the case has a process for itself, and no other pays for it.
     """
 
     case: str

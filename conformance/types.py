@@ -88,7 +88,7 @@ class Request(msgspec.Struct, frozen=True):
     """One call of one API, with the inputs to differentiate by and the cotangent of its output.
 
     `directions` asks for second derivatives: the gradient's derivative by the same input, along each.
-    After an `isolated` request the worker is replaced, for the call may have damaged its memory.
+    An `isolated` request has a worker for itself, for the call may damage its memory.
     """
 
     id: int

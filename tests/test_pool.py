@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from conformance.adapters import BACKENDS
 from conformance.arrays import to_wire
@@ -497,3 +498,30 @@ def test_what_was_not_sent_can_be_withdrawn(make: Make) -> None:
         pool.submit("toy", request(0))
         pool.withdraw()
         assert list(pool.answers(until_idle=True)) == []
+
+
+def test_an_isolated_request_has_a_process_for_itself(make: Make) -> None:
+    """Nothing has run in it before, and nothing runs in it afterwards; the order stays."""
+    with make("toy") as pool:
+        for number in range(6):
+            asked = request(number)
+            pool.submit("toy", replace(asked, isolated=True) if number in (2, 3) else asked)
+        answers = [(number, said(answer)["pid"]) for _, number, answer in pool.answers(until_idle=True)]
+        pool.submit("toy", replace(request(6), isolated=True))
+        answers += [(number, said(answer)["pid"]) for _, number, answer in pool.answers(until_idle=True)]
+    pids = [pid for _, pid in answers]
+    assert [number for number, _ in answers] == list(range(7))
+    assert len({pids[0], pids[2], pids[3], pids[4], pids[6]}) == 5
+    assert (pids[0], pids[4]) == (pids[1], pids[5])
+
+
+def test_an_isolated_request_that_dies_is_not_made_again(make: Make) -> None:
+    """Nothing ran before it that could have a part in it."""
+    with make("toy") as pool:
+        pool.submit("toy", request(0))
+        pool.submit("toy", replace(request(1, "die"), isolated=True))
+        pool.submit("toy", request(2))
+        answers = [answer for *_, answer in pool.answers(until_idle=True)]
+    assert [type(answer) for answer in answers] == [Reply, Death, Reply]
+    assert isinstance(answers[1], Death)
+    assert answers[1].message == "the process died: exit status 9"
