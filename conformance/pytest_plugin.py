@@ -108,9 +108,9 @@ class CaseItem(pytest.Item):
 
         if why := inexpressible(self.case, self.api):
             pytest.skip(f"no call: {why}")
-        adapter, version = _adapter(self.config)
+        adapter, version, process = _adapter(self.config)
         expected = self._expectation()
-        reply = adapter.execute(request_for(self.case, self.api, 0, expected))
+        reply = _execute(adapter, process, request_for(self.case, self.api, 0, expected))
         ledger = _ledger(self.config)
         known, failed, declared = [], [], []
         for check in judge(self.case, self.api, expected, reply):
@@ -192,10 +192,11 @@ _EXPECTED: Any = pytest.StashKey()
 _ORACLE: Any = pytest.StashKey()
 
 
-def _adapter(config: pytest.Config) -> tuple[Any, str]:
-    """Import the framework at the first item, not at collection."""
+def _adapter(config: pytest.Config) -> tuple[Any, str, Any]:
+    """Import the framework at the first item, not at collection; what it sets up is the process to keep."""
     if _ADAPTER not in config.stash:
         from conformance.adapters import BACKENDS  # noqa: PLC0415
+        from conformance.process import Process  # noqa: PLC0415
         from conformance.worker import load_adapter  # noqa: PLC0415
 
         adapter = load_adapter(BACKENDS[config.getoption("--backend")])
@@ -206,9 +207,25 @@ def _adapter(config: pytest.Config) -> tuple[Any, str]:
             pytest.exit(f"backend {adapter.name} cannot be imported: {error}", returncode=3)
         # A framework's modules stay: looking for garbage among them would take as long as many items.
         gc.freeze()
-        config.stash[_ADAPTER] = (adapter, version)
-    adapter, version = config.stash[_ADAPTER]
-    return adapter, version
+        config.stash[_ADAPTER] = (adapter, version, Process())
+    adapter, version, process = config.stash[_ADAPTER]
+    return adapter, version, process
+
+
+def _execute(adapter: Any, process: Any, request: Any) -> Any:
+    """Answer a request; say what it altered of this process, and put that back, also when it raises.
+
+    The oracle computes in this process too, and keeps its answers for other runs: with the flush-to-zero
+    that a kernel left on they would be wrong from then on.
+    """
+    from msgspec.structs import replace  # noqa: PLC0415
+
+    before = process.look()
+    try:
+        reply = adapter.execute(request)
+    finally:
+        altered = process.put_back(before)
+    return replace(reply, altered=altered) if altered else reply
 
 
 def _oracle(config: pytest.Config) -> Any:

@@ -9,10 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
+import numpy as np
 import pytest
 
+from conformance.cache import _read
 from conformance.compare import Check
-from conformance.pytest_plugin import CaseItem
+from conformance.errors import BindingError
+from conformance.process import Process
+from conformance.pytest_plugin import CaseItem, _execute
+from conformance.types import Binding, Raised, Reply, Request
+from tests.test_miniatures_process import x86
 
 CLASS, FUNCTION = "torch.nn.MultiMarginLoss", "torch.nn.functional.multi_margin_loss"
 
@@ -305,3 +311,89 @@ def test_a_broken_case_file_is_a_collection_error_at_its_line(tmp_path: Path) ->
     line = 1 + next(n for n, text in enumerate(broken.splitlines()) if "magrin" in text)
     assert re.search(rf"broken\.yaml:{line}:\d+: .*magrin", done.stdout)
     assert "Traceback" not in done.stdout
+
+
+# -- what a call leaves altered in this process, which is the oracle's too ------------------------------
+
+REPOSITORY = Path(__file__).parent.parent
+LEAVES = """\
+op: multi_margin_loss
+family: loss
+summary: a call that leaves its process altered, and what is computed after it
+tensors:
+  input: {kind: floating}
+  target: {kind: label}
+params:
+  margin: {default: 1.0}
+  reduction: {default: mean}
+apis:
+  miniature.loss:
+    doc: https://example.org
+    call: [input, target, margin, reduction]
+cases:
+  - case: guilty
+    why: The one call on which a miniature misbehaves.
+    inputs: {input: [[0.5, 0.25]], target: [0]}
+    params: {margin: 2.0, reduction: none}
+  - case: after
+    why: Normal numbers whose difference is a denormal one, which flush-to-zero makes 0.
+    inputs: {input: [[2.0e-38, 2.1e-38], [1.3e-38, 1.2e-38]], target: [0, 1]}
+    params: {margin: 0.0, reduction: none}
+"""
+
+
+def kept_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
+    """Run both cases through a miniature; return also the oracle's answers that are kept for other runs."""
+    folder = tmp_path / miniature.partition(":")[2]
+    for name in ("cases", "none"):
+        (folder / name).mkdir(parents=True)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "cases" / "multi_margin_loss.yaml").write_text(LEAVES)
+    registered = f"import conformance.adapters as a\na.BACKENDS['miniature'] = {miniature!r}\n"
+    (folder / "conftest.py").write_text(f"import sys\nsys.path.append({str(REPOSITORY)!r})\n{registered}")
+    monkeypatch.setenv("CONFORMANCE_CACHE", str(folder / "cache"))
+    done = run(folder, "--backend", "miniature", "-p", "no:cacheprovider")
+    kept = (folder / "cache" / "oracle").glob("*/*")
+    with np.printoptions(threshold=1000, precision=25):  # not the bytes: a long double has idle ones
+        return done, {path.name: repr(_read(path)) for path in kept}
+
+
+@x86
+def test_a_kernel_that_leaves_flush_to_zero_on_fails_and_spoils_no_answer_of_the_oracle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle computes in the same process: what it keeps is what it keeps beside an honest backend."""
+    done, kept = kept_answers(tmp_path, monkeypatch, "tests.miniatures_process:FlushesToZero")
+    honest, right = kept_answers(tmp_path, monkeypatch, "tests.miniatures:Honest")
+    assert honest.returncode == 0, honest.stdout + honest.stderr
+    assert len(right) == 2
+    assert kept == right
+    # The miniature itself ends the process (exit 7) if it is asked again without denormal numbers.
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert counts(done) == {"failed": 1, "passed": 1}
+    assert "output: mutated_process: changed its process: flush-to-zero" in done.stdout
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_call_altered_is_put_back_also_when_it_raises(*, raises: bool) -> None:
+    """Named in the reply if there is one; an exception of ours goes on, and leaves nothing altered either."""
+
+    def execute(_: Request) -> Reply:
+        np.seterr(all="raise")
+        if raises:
+            raise BindingError("outside the public namespaces")
+        return Reply(1, Raised("call", "value", "ValueError", "no"))
+
+    before, asked = np.geterr(), Request(1, Binding("x", {}), {}, {})
+    adapter = SimpleNamespace(execute=execute)
+    try:
+        if raises:
+            with pytest.raises(BindingError):
+                _execute(adapter, Process(), asked)
+        else:
+            assert _execute(adapter, Process(), asked).altered == ("NumPy's handling of errors",)
+        assert np.geterr() == before
+    finally:
+        np.seterr(**before)
