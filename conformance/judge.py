@@ -129,12 +129,13 @@ def _refused(name: str, raised: Raised, declared: UnsupportedDecl | None) -> Che
 def _output(case: Case, expected: Expectation, reply: Reply, output: Array) -> Check:
     check = _held("output", output, expected, expected.output, signed_zero=case.signed_zero)
     if check.status == "pass" and reply.mutated:
-        return Check("output", "fail", "mutated_input", f"changed its input {', '.join(reply.mutated)}")
+        said = f"changed its input {', '.join(reply.mutated)}"
+        return replace(check, status="fail", kind="mutated_input", message=said)
     if not (blamed := [each for each in reply.altered if each not in UNBLAMED]):
         return check
     said = f"changed its process: {', '.join(blamed)}"
     if check.status == "pass":
-        return Check("output", "fail", "mutated_process", said)
+        return replace(check, status="fail", kind="mutated_process", message=said)
     return replace(check, message=f"{check.message}; and {said}")
 
 

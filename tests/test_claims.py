@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from conformance.arrays import numpy_dtype, to_wire
 from conformance.claims import MOST_EVIDENCE, Claims, Verdict
@@ -105,6 +106,16 @@ def half(case: Case) -> Reply:
     return computed(case, scale=0.5)
 
 
+def altering(reply: Reply) -> Reply:
+    """Reply the same, and leave the process altered: no document of a formula speaks of that."""
+    return replace(reply, altered=("flush-to-zero",))
+
+
+def mutating(reply: Reply) -> Reply:
+    """Reply the same, and leave the input changed: the formula no longer holds of what the caller has."""
+    return replace(reply, mutated=("input",))
+
+
 WEIGHTED = 'cases: ["plain*"], variant: weight_inside_power'
 
 
@@ -117,6 +128,9 @@ WEIGHTED = 'cases: ["plain*"], variant: weight_inside_power'
         ('cases: ["plain*"], conforms: ["grad.*"]', half, "confirmed"),
         ('cases: ["plain*"], conforms: ["grad.*"]', lambda c: computed(c, input=None), "refuted"),
         ('cases: ["plain*"], conforms: ["*"]', lambda c: computed(c, weight=None), "refuted"),
+        ('cases: ["plain*"], conforms: [output]', lambda c: altering(computed(c)), "confirmed"),
+        ('cases: ["plain*"], conforms: [output]', lambda c: altering(half(c)), "refuted"),
+        ('cases: ["plain*"], conforms: [output]', lambda c: mutating(computed(c)), "refuted"),
         ('cases: ["plain*"], conforms: [grad.nothing]', computed, "refuted"),
         ('cases: ["plain*"], conforms: [output]', refused("value"), "refuted"),
         ('cases: ["bad*"], raises: [value, index]', refused("index"), "confirmed"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from conformance.arrays import numpy_dtype, to_wire
 from conformance.compare import Check
@@ -125,7 +126,7 @@ def right(case: Case, expected: Expectation, **changed: Any) -> Reply:
     }
     gradients |= {n: g for n, g in changed.items() if n in case.gradients}
     output = changed.get("output", to_wire(expected.output.low.astype(kind)))
-    return Reply(1, output, gradients, changed.get("mutated", ()))
+    return Reply(1, output, gradients, changed.get("mutated", ()), altered=changed.get("altered", ()))
 
 
 def raised(phase: Phase = "call", category: Category = "value", message: str = "no\nsecond line") -> Raised:
@@ -185,6 +186,29 @@ def test_each_way_to_be_wrong_is_its_own_kind(
             assert said in check.message
         else:
             assert check.status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "message"),
+    [
+        ({"mutated": ("input",)}, "mutated_input", "changed its input input"),
+        ({"altered": ("flush-to-zero",)}, "mutated_process", "changed its process: flush-to-zero"),
+    ],
+)
+def test_an_answer_that_is_right_but_for_what_it_changed_keeps_its_figures(
+    op: Operator, changed: dict[str, Any], kind: str, message: str
+) -> None:
+    """It was compared, and its bits say who agrees with it: only the verdict differs."""
+    case, api, expected = one(op, "plain[float32")
+    assert expected is not None
+    off = numbers(*np.nextafter(expected.output.low.astype(np.float32), np.float32(9)))
+    honest = judge(case, api, expected, right(case, expected, output=off))
+    found = judge(case, api, expected, right(case, expected, output=off, **changed))
+    assert honest[0].status == "pass"
+    assert (found[0].compared, found[0].mismatched) == (4, 0)
+    assert found[0].digest
+    assert 0 < (found[0].error_over_bound or 0) <= 1
+    assert found == [replace(honest[0], status="fail", kind=kind, message=message), *honest[1:]]
 
 
 def test_a_gradient_that_is_not_in_the_reply_is_missing(op: Operator) -> None:

@@ -162,6 +162,26 @@ def test_the_page_says_to_suspect_the_oracle_and_links_who_agrees(tmp_path: Path
     assert f'href="../../{discrepancy_page(BASIC, TORCH)}"' not in html
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("mutated_input", "changed its input x"), ("mutated_process", "changed its process: flush-to-zero")],
+)
+def test_an_answer_that_is_right_shows_its_figures_and_no_element_as_wrong(
+    tmp_path: Path, kind: str, said: str
+) -> None:
+    """What is wrong is what the call did besides: no picture, no line of the issue, no word of the oracle."""
+    right = {**WRONG, "kind": kind, "message": said, "mismatched": 0, "error_over_bound": 0.5, "got": 1.25}
+    both = [result(**right), result(api=PADDLE, **right), result(check="grad.input", **WRONG)]
+    built(tmp_path, both)
+    html = page(tmp_path)
+    assert "0 of 2" in html
+    assert "Where output is off" not in html
+    assert re.search(r"Where <code>grad\.(<wbr>)?input</code> is off", html)
+    assert "output at [1]: exact" not in html
+    assert "Suspect the oracle" not in html
+    assert said in re.sub(r"<wbr>", "", html)
+
+
 def test_the_heatmap_has_every_cell_and_merges_equal_neighbours(tmp_path: Path) -> None:
     """The scale turns at the bound: the digit 5 is within, 6 outside; blanks are not drawn."""
     (row,) = failing(tmp_path, result(**DETAILED))

@@ -13,7 +13,7 @@ from conformance.ledger import Entry
 from conformance.repeat import CHECK as REPEAT
 from conformance.report import issue_text, links
 from conformance.report.evidence import Evidence, commands, evidence, pytest_command
-from conformance.report.facts import FAILING, Lenient, multiple, number, shorten, tail
+from conformance.report.facts import BESIDES, FAILING, Lenient, multiple, number, shorten, tail
 from conformance.report.groups import cause
 from conformance.report.measures import exact_of, measures
 from conformance.report.pictures import Bar, Element, Heat, heat, histogram, worst_elements
@@ -143,7 +143,9 @@ def causes(failing: list[Row], entries: dict[str, Entry]) -> list[Reason]:
 
 
 def pictures(row: Row, shown: Evidence) -> Pictures | None:
-    """Return what is drawn of a failing check, None where nothing was compared."""
+    """Return what is drawn of a failing check, None where nothing was compared, or all of it conforms."""
+    if row["kind"] in BESIDES:
+        return None
     worst = worst_elements(row)
     drawn, bars = heat(row), histogram(row)
     if not (worst or drawn or bars):
@@ -158,7 +160,7 @@ def _messages(shown: Evidence) -> list[tuple[list[str], str]]:
     """Return what the suite says of checks whose verdict is not in the figures, the same words once."""
     found: dict[str, list[str]] = {}
     for row in shown.failing:
-        apart = row["kind"] in ("relation", "nondeterministic")
+        apart = row["kind"] in ("relation", "nondeterministic", *BESIDES)
         told = (row["compared"] and not apart) or row["status"] in ("crash", "timeout")
         if row["message"] and not told and not (row["error"] or {}).get("message"):
             found.setdefault(shorten(row["message"], 900), []).append(str(row["check"]))
@@ -207,6 +209,8 @@ def _expectations(shown: Evidence) -> list[str]:
     found = []
     for row in shown.failing[:6]:
         if not row["compared"] or row["check"] == REPEAT or str(row["check"]).startswith("relation."):
+            continue
+        if row["kind"] in BESIDES:
             continue
         for each in worst_elements(row)[:1]:
             where = f" at {list(each.at)}" if each.at else ""

@@ -11,6 +11,8 @@ from conformance.fold import fold, read_run, unfold
 from conformance.stream import Row
 
 FAILING = ("fail", "error", "crash", "timeout")
+BESIDES = ("mutated_input", "mutated_process")
+"""Kinds of failures whose numbers conform: what is wrong is what the call did besides."""
 UNEXPECTED = ("regression", "stale", "notrun", "harness")
 DOMAINS = ("defined", "extended", "undefined")
 
