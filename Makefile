@@ -1,4 +1,5 @@
-# run · test · lint · bench: the only commands a newcomer needs; publish and compare-versions are for releases.
+# run · test · lint · bench: the only commands a newcomer needs; publish and compare-versions are for releases,
+# fuzz for those who change what reads a file.
 SHELL := /bin/bash
 VENV := .venv
 VERSIONS := .venv-versions
@@ -6,6 +7,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3.11
 RUN_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_SECONDS ?= 60
 
 PUBLISHED := reports/published/report.json.gz
 
@@ -35,6 +37,10 @@ lint: $(VENV)/.ready
 bench: $(VENV)/.ready  ## our wall time over a bare loop's, growth, start-up; BENCH_ARGS=--quick takes a minute
 	$(PY) -m tests.bench $(BENCH_ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz  ## malformed files for every loader, guided by coverage; FUZZ_SECONDS for all of them together
+	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 # The run of old versions is not what the ledger speaks of, so it exits with 1; anything else is a fault.
 .PHONY: compare-versions
 compare-versions: $(VENV)/.ready $(VERSIONS)/.ready reports/latest/run.jsonl  ## what an upgrade changed
@@ -56,6 +62,10 @@ $(VERSIONS)/.ready: constraints-versions.txt
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q -c constraints.txt -e '.[all,dev]'
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	$(PY) -m pip install -q -c constraints.txt -e '.[fuzz]'
 	touch $@
 
 clean:

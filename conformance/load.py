@@ -95,6 +95,10 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
                 raise document.fail(
                     ("cases", index, "case"), f"case id {concrete.id!r} stands at {ids[concrete.id]} too"
                 )
+            if not concrete.id.isprintable():  # it stands in every list and page
+                raise document.fail(
+                    ("cases", index, "matrix"), f"the case id {concrete.id!r} cannot be printed"
+                )
             ids[concrete.id] = concrete.where
             operator.cases.append(concrete)
     check_patterns(document, operator)

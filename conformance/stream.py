@@ -16,121 +16,13 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
-from conformance import SCHEMA, schema
+from conformance import SCHEMA
 from conformance.errors import InvalidFileError
-from conformance.schema import Number
+from conformance.stream_rows import mistake
 
 Row = dict[str, Any]
 _PLAIN = frozenset((str, int, bool, type(None)))
 MAX_LINE = 4_000_000
-
-
-class _Part(msgspec.Struct):
-    """A part of a row that reports look into: what is there has its type, more may be there."""
-
-    at: list[int] = []
-    got: Number = None
-    exact: float | str | list[float | str] | None = None  # at a kink an interval
-    ulp: Number = None
-    low: Number = None
-    high: Number = None
-    bound: Number = None
-    ratio: Number = None
-
-
-class _Raised(msgspec.Struct):
-    phase: str = ""
-    category: str = ""
-    exception: str = ""
-    message: str = ""
-
-
-class _Heat(msgspec.Struct):
-    block: tuple[int, int]
-    levels: list[str]
-
-
-class _Detail(msgspec.Struct):
-    dtype: str = ""
-    shape: list[int] = []
-    nan: int = 0
-    inf: int = 0
-    expected_nan: int = 0
-    expected_inf: int = 0
-    max_rel: Number = None
-    yardstick: dict[str, Number] | None = None
-    heat: _Heat | None = None
-    ulp_histogram: list[tuple[int | None, int]] | None = None
-    worst: list[_Part] | None = None
-
-
-class _Suite(msgspec.Struct):
-    name: str = ""
-    version: str = ""
-    commit: str = ""
-    digest: str = ""
-    platform: str = ""
-    python: str = ""
-    numpy: str = ""
-    ops: list[str] = []
-    cases: int = 0
-
-
-_NEEDED = {
-    "backend": ("backend", "version"),
-    "result": ("case", "op", "api", "backend", "check", "status"),
-    "claim": ("op", "api", "claim", "verdict"),
-    "ledger": ("ledger", "backend"),
-    "run": ("schema",),
-    "end": (),
-}
-_BESIDE: dict[str, dict[str, Any]] = {
-    "backend": {"python": str, "numpy": str, "flags": dict[str, Any]},
-    "result": {
-        "undecided": int,
-        "mismatched": int,
-        "mean_ulp": Number,
-        "at_max_ulp": _Part | None,
-        "got": Number,
-        "bound": Number,
-        "bound_terms": dict[str, Number],
-        "convention": str,
-        "digest": str,
-        "error": _Raised | None,
-        "detail": _Detail | None,
-        "declared": str | None,
-        "nondeterministic": bool,
-    },
-    "claim": {"backend": str, "why": str, "ledger": str | None, "evidence_count": int},
-    "ledger": {},
-    "run": {"suite": _Suite, "selection": dict[str, Any] | None},
-    "end": {"hits": list[str]},
-}
-
-
-def _reader(row: type[msgspec.Struct]) -> Any:
-    """Make the type of a row as it is read: a key that its writer left out is no fault, a wrong type is."""
-    kind = str(row.__struct_config__.tag)
-    types = {field.name: field.type for field in msgspec.structs.fields(row)} | _BESIDE[kind]
-    fields: list[Any] = [(name, types[name]) for name in _NEEDED[kind]]
-    fields += [
-        (n, of | msgspec.UnsetType, msgspec.UNSET) for n, of in types.items() if n not in _NEEDED[kind]
-    ]
-    return msgspec.defstruct(row.__name__, fields, tag=kind)
-
-
-_READERS = {
-    kind: _reader(row)
-    for kind, row in (
-        ("backend", schema.BackendRow),
-        ("result", schema.ResultRow),
-        ("claim", schema.ClaimRow),
-        ("ledger", schema.LedgerRow),
-        ("run", schema.RunRow),
-        ("end", schema.EndRow),
-    )
-}
-
 
 _MADE_BY = "a stream is what `conformance run` wrote; run it again"
 
@@ -281,15 +173,10 @@ def _row(path: Path, number: int, line: bytes, *, partial: bool) -> Row | None:
 
 
 def _check_row(where: str, row: Row, *, first: bool) -> None:
-    """Refuse a row whose known keys are of other types than the schema says, or whose name is missing."""
-    kind = row["type"]
-    if kind == "run" and not first:
+    if row["type"] == "run" and not first:
         raise InvalidFileError(where, "a second run begins", "one stream is one run; `merge` joins several")
-    if kind in _READERS:
-        try:
-            msgspec.convert(row, _READERS[kind])
-        except msgspec.ValidationError as error:
-            raise InvalidFileError(where, f"not a {kind} line: {error}", _MADE_BY) from error
+    if what := mistake(row):
+        raise InvalidFileError(where, what, _MADE_BY)
 
 
 def _check_version(path: Path, row: Row) -> None:

@@ -79,8 +79,8 @@ class YamlFile:
         return self._marks.get(path, (0, 0))[0] + 1
 
     def fail(self, path: Path_, what: str, remedy: str = "") -> InvalidFileError:
-        """Return the error to raise about the node at `path`."""
-        return InvalidFileError(self.where(path), what, remedy)
+        """Return the error to raise about the node at `path`; what it quotes is made printable."""
+        return InvalidFileError(self.where(path), _printable(what), _printable(remedy))
 
     def convert(self, kind: type[T]) -> T:
         """Validate the whole document as `kind`; a mismatch is reported at its own place."""
@@ -89,7 +89,7 @@ class YamlFile:
         except msgspec.ValidationError as error:
             placed = _PLACE.fullmatch(str(error))
             what = (placed[1] if placed else str(error)).replace("`", "'")
-            raise self.fail(self._locate(kind, str(error)), _printable(what)) from error
+            raise self.fail(self._locate(kind, str(error)), what) from error
 
     def _locate(self, kind: type[Any], complaint: str) -> Path_:
         """Find the node that msgspec complains about. It calls every key of a mapping `[...]`: halve them."""

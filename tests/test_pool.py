@@ -109,7 +109,12 @@ class NeverStarts(Toy):
 class Other(Toy):
     lanes = 2
 
-for each in (Toy, Broken, Dies, StartsOnce, NeverStarts, Other):
+class OneLate(Other):
+    def start(self):
+        time.sleep(60 if Path.cwd().name in ("first-0", "last-1") else 0)
+        return super().start()
+
+for each in (Toy, Broken, Dies, StartsOnce, NeverStarts, Other, OneLate):
     each.__abstractmethods__ = frozenset()
 """
 
@@ -359,6 +364,14 @@ def test_several_lanes_of_a_backend_answer_side_by_side(make: Make) -> None:
     assert answers[0] != answers[1]
 
 
+def test_any_worker_of_a_backend_says_what_it_is(make: Make) -> None:
+    """The first to be ready is enough, whichever it is: a run does not wait for the last."""
+    with make("first:OneLate", "last:OneLate", startup=20.0) as pool:
+        while None in (states := [pool.environment(name) for name in ("first", "last")]):
+            list(pool.answers())
+        assert [type(state) for state in states] == [Environment] * 2
+
+
 @pytest.mark.parametrize("kind", ["Dies", "StartsOnce"])
 def test_a_backend_that_dies_at_every_start_is_lost_and_the_others_finish(
     make: Make, tmp_path: Path, kind: str
@@ -498,6 +511,31 @@ def test_what_was_not_sent_can_be_withdrawn(make: Make) -> None:
         pool.submit("toy", request(0))
         pool.withdraw()
         assert list(pool.answers(until_idle=True)) == []
+
+
+def test_what_was_asked_before_a_worker_was_ready_goes_through_the_same_window(make: Make) -> None:
+    """Once it is ready it is sent no more than it may owe: the rest can still be withdrawn."""
+    with make("toy", window=16) as pool:
+        for number in range(100):
+            pool.submit("toy", request(number, "slow" if number == 0 else "say"))
+        pool.environments()
+        pool.withdraw()
+        heard = [number for _, number, _ in pool.answers(until_idle=True)]
+    assert heard == list(range(16))
+
+
+def test_a_suspected_call_is_not_withdrawn(make: Make) -> None:
+    """A worker died of it, so it was sent: it is made again, and has its death."""
+    with make("toy") as pool:
+        for number, what in enumerate(("say", "die", "say")):
+            pool.submit("toy", request(number, what))
+        (lane,) = pool._all
+        heard: list[Any] = []
+        while lane._suspect is None:
+            heard += pool.answers()
+        pool.withdraw()
+        heard += pool.answers(until_idle=True)
+    assert [(number, type(answer)) for _, number, answer in heard] == [(0, Reply), (1, Death)]
 
 
 def test_an_isolated_request_has_a_process_for_itself(make: Make) -> None:

@@ -84,6 +84,7 @@ STREAMS: dict[str, tuple[bytes, str, str]] = {
     "compressed": (gzip.compress(RUN, mtime=0), "1:1", "not JSON"),
     "lists, 100000 deep": (RUN.replace(b'"got":1.0', b'"got":' + b"[" * 100_000, 1), "3:1", "not JSON"),
     "objects, 100000 deep": (RUN.replace(b'"got":1.0', b'"got":' + b'{"a":' * 100_000, 1), "3:1", "not JSON"),
+    "5000 digits": (RUN.replace(b'"compared":4', b'"compared":' + b"9" * 5000, 1), "3:1", "out of range"),
     "5 MB line": (
         RUN.replace(b'"message":""', b'"message":"' + b"x" * 5_000_000 + b'"'),
         "3:1",
