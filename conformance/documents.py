@@ -19,10 +19,13 @@ from typing import Any
 
 import msgspec
 
+from conformance.errors import InvalidFileError
 from conformance.introspect import ask, installed_version, reply
 from conformance.load import Operator, load_suite, shipped_cases
+from conformance.yamlfile import YamlFile
 
 LOCK = "documents.json"
+_REWRITE = "mend it; or delete it, and `conformance documents --update` writes it again"
 REMEDY = "read them, mend the claims, then `conformance documents --update`"
 
 
@@ -51,9 +54,19 @@ def installed(backend: str, apis: list[str]) -> Recorded:
 
 
 def read_lock(root: Path) -> Lock:
-    """Read the lock file of the case files below `root`; without one nothing is recorded."""
+    """Read the lock file of the case files below `root`; without one nothing is recorded.
+
+    Raises:
+        InvalidFileError: it is not valid; the message has its line and column.
+
+    """
     path = root / LOCK
-    return msgspec.json.decode(path.read_bytes(), type=Lock) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return YamlFile(path).convert(Lock)  # JSON is YAML, and this reader knows where everything stands
+    except InvalidFileError as error:
+        raise InvalidFileError(error.where, error.what, _REWRITE) from error
 
 
 def differences(apis: Iterable[str], recorded: Recorded | None, found: Recorded) -> list[str]:

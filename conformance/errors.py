@@ -13,6 +13,8 @@ _REMEDIES = {
     errno.EFBIG: "files may not grow that large here: raise the limit (`ulimit -f`)",
 }
 _OTHERWISE = "choose a folder that can be written to, or see to that one"
+_LONGEST, _END, _MOST_LINES = 800, 240, 40
+"""Characters of a line of a message, how many of them are its end, and lines: a file may hold long ones."""
 
 
 class Exit(IntEnum):
@@ -38,12 +40,28 @@ class InvalidFileError(ConformanceError):
     exit_code = Exit.USAGE
 
     def __init__(self, where: str, what: str, remedy: str = "") -> None:
-        self.where, self.what, self.remedy = where, what, remedy
-        super().__init__(f"{where}: {what}" + (f"\n  {remedy}" if remedy else ""))
+        self.where, self.what, self.remedy = where, _readable(what), _readable(remedy)
+        super().__init__(f"{where}: {self.what}" + (f"\n  {self.remedy}" if remedy else ""))
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         """Survive the way from another process whole."""
         return type(self), (self.where, self.what, self.remedy)
+
+
+def _readable(text: str) -> str:
+    """Cut what is too long to read: of a line its middle, for where a value stands is said behind it."""
+    lines = [_cut(line) for line in text.split("\n")]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES - 1 :] = [f"… ({len(lines) - _MOST_LINES + 1:,} more lines)"]
+    return "\n".join(lines)
+
+
+def _cut(line: str) -> str:
+    if len(line) <= _LONGEST:
+        return line
+    # What is cut once is short enough not to be cut again, on its way from another process.
+    first = _LONGEST - _END - 60
+    return f"{line[:first]} … ({len(line) - first - _END:,} more characters) … {line[-_END:]}"
 
 
 class UsageError(ConformanceError):

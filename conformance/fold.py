@@ -16,11 +16,16 @@ from conformance.arrays import FLOATING
 from conformance.errors import InvalidFileError
 from conformance.schema import BackendRow, ClaimRow, EndRow, LedgerRow, Number, RunRow
 from conformance.stream import Row, read_stream
+from conformance.stream_rows import FoldedCase, FoldedResult, FoldedRun, too_deep, unlike
 from conformance.types import Domain, Outcome, Status
 
 REPORT_SCHEMA = "conformance-report/1.0"
 LIMIT = 1 << 30
 """Bytes of the largest report that is read, unpacked: what is larger is a bomb, or not ours."""
+SMALL, PACKED = 1 << 25, 64
+"""Bytes that any packed report may unpack to, and how often its own size above: ours are 14 times it."""
+MANY, DENSE = 1_000_000, 8
+"""From so many values on, how few bytes of text they take: ours 19. Unpacked, the shortest take 200."""
 
 _MAGIC = b"\x1f\x8b"
 _REMEDY = "a report is what `conformance report --format json` wrote; write it again"
@@ -169,7 +174,9 @@ def unfold(folded: dict[str, Any]) -> Iterator[Row]:
         common = {"type": "result", "case": case, **{n: about[n] for n in ("op", "family", "domain")}}
         for api, checks in about["apis"].items():
             for check, kept in checks.items():
-                yield {**common, "api": api, "backend": backends[api], "check": check, **DEFAULTS, **kept}
+                whose = {**common, "api": api, "backend": backends[api], "check": check}
+                # The second time for what else a later version keeps: it does not say whose this is.
+                yield {**whose, **DEFAULTS, **kept, **whose}
     yield from ({**row, "type": "claim"} for row in folded["claims"])
     yield from ({**row, "type": "ledger"} for row in folded["ledger"])
     if folded["end"]:
@@ -195,6 +202,8 @@ def read_run(path: Path, *, partial: bool = False) -> Iterator[Row]:
             finished.
 
     """
+    if path.exists() and not path.is_file():  # a pipe that nobody writes to would be waited for
+        raise InvalidFileError(f"{path}:1:1", "not a file: not a run", "name a run.jsonl or a report.json")
     try:
         with path.open("rb") as file:
             compressed = file.read(2) == _MAGIC
@@ -205,9 +214,12 @@ def read_run(path: Path, *, partial: bool = False) -> Iterator[Row]:
             if b'"conformance-report/' not in head.partition(b",")[0]:
                 yield from read_stream(path, partial=partial)
                 return
-            rest = file.read(LIMIT)
-        if len(rest) == LIMIT:
-            raise InvalidFileError(f"{path}:1:1", f"more than {LIMIT:,} bytes: not a report of ours")
+            size = path.stat().st_size
+            # No more than there can be: memory for as much as is asked for is taken before anything is read.
+            most = min(LIMIT, max(SMALL, PACKED * size) if compressed else size)
+            rest = file.read(most)
+        if what := _too_large(rest, most):
+            raise InvalidFileError(f"{path}:1:1", f"{what}: not a report of ours", _REMEDY)
         folded = msgspec.json.decode(head + rest)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidFileError(f"{path}:1:1", f"damaged: {error}", _REMEDY) from error
@@ -215,18 +227,52 @@ def read_run(path: Path, *, partial: bool = False) -> Iterator[Row]:
         raise InvalidFileError(str(path), f"cannot be read: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidFileError(f"{path}:1:1", f"not a folded run: {error}", _REMEDY) from error
-    _check(path, folded, partial=partial)
+    _check_version(path, folded)
+    if what := too_deep(folded) or _mistake(folded):
+        raise InvalidFileError(f"{path}:1:1", f"not a folded run: {what}", _REMEDY)
+    if not partial and not (folded["end"] or {}).get("complete"):
+        raise InvalidFileError(f"{path}:1:1", "the run did not finish", "run it again")
     yield from unfold(folded)
 
 
-def _check(path: Path, folded: dict[str, Any], *, partial: bool) -> None:
-    theirs, ours = folded["schema"], REPORT_SCHEMA
-    if theirs.partition(".")[0] != ours.partition(".")[0]:
+def _too_large(rest: bytes, most: int) -> str:
+    """Say if there is more than was read, or would be of what is made of it; else nothing."""
+    if len(rest) == most:
+        return f"more than {most:,} bytes"
+    values = sum(map(rest.count, (b",", b"[", b"{")))
+    return f"{values:,} values" if values > max(MANY, len(rest) // DENSE) else ""
+
+
+def _check_version(path: Path, folded: Any) -> None:
+    theirs, ours = folded.get("schema") if isinstance(folded, dict) else None, REPORT_SCHEMA
+    if isinstance(theirs, str) and theirs.partition(".")[0] != ours.partition(".")[0]:
         known = f"{ours.partition('.')[0]}.x"
-        raise InvalidFileError(f"{path}:1:1", f"schema {theirs!r}; this reader knows {known}")
-    try:
-        msgspec.convert(folded, Folded)
-    except msgspec.ValidationError as error:
-        raise InvalidFileError(f"{path}:1:1", f"not a folded run: {error}", _REMEDY) from error
-    if not partial and not (folded["end"] or {}).get("complete"):
-        raise InvalidFileError(str(path), "the run did not finish", "run it again")
+        remedy = "read it with the version that wrote it, or write it again with this one"
+        raise InvalidFileError(f"{path}:1:1", f"schema {theirs!r}; this reader knows {known}", remedy)
+
+
+def _mistake(folded: Any) -> str:
+    """Say what is of another type than it has to be, or missing, and of which result; else nothing."""
+    if said := unlike(folded, FoldedRun):
+        return _of_results(folded) or said
+    for case, about in folded["results"].items():
+        for api in about["apis"]:
+            if api not in folded["apis"]:
+                return f"{api!r} answered {case!r} and is not among the `apis`"
+    return ""
+
+
+def _of_results(folded: Any) -> str:
+    """Say which result is wrong and in what: there are thousands, and msgspec calls each `[...]`."""
+    for case, about in _pairs(_pairs(folded).get("results")).items():
+        if said := unlike(about, FoldedCase):
+            for api, checks in _pairs(_pairs(about).get("apis")).items():
+                for check, kept in _pairs(checks).items():
+                    if inner := unlike(kept, FoldedResult):
+                        return f"{inner}, of {check!r} of {api!r} on {case!r}"
+            return f"{said}, of {case!r}"
+    return ""
+
+
+def _pairs(node: Any) -> dict[str, Any]:
+    return node if isinstance(node, dict) else {}

@@ -4,21 +4,30 @@ A run that is killed leaves `run.jsonl.part`: its rows, in the order of answers,
 resumed run needs (`heard`, `settled`). A pair of case and API whose rows are not all there is asked anew.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from conformance.compare import Check
 from conformance.errors import InvalidFileError
+from conformance.judge import check_names
 from conformance.line import Line
+from conformance.load import Api, Case
 from conformance.pool import Pool
 from conformance.record import RELATED, Pair
+from conformance.repeat import CHECK
 from conformance.stream import ASKED, HEARD, SETTLED, Row, read_stream, unjson
 
 _SAME = (
     *(("suite", name) for name in ("digest", "numpy", "version")),
     *((name,) for name in ("oracle", "selection", "shard")),
 )
+_RELATION = "relation."
+_WRITTEN = ("kind", "outcome", "ledger", "message", "family", "domain")
+_OPTIONS = "resume with the options and versions of the run, or run again from the start"
+_CHANGED = "no run wrote this: run again from the start, without `--resume`"
 
 
 @dataclass
@@ -30,7 +39,8 @@ class Earlier:
     asked: list[str] = field(default_factory=list)
     backends: dict[str, Row] = field(default_factory=dict)
     """What those of them said that had started by then."""
-    settled: set[Pair] = field(default_factory=set)
+    settled: dict[Pair, int] = field(default_factory=dict)
+    """What need not be asked again, and in which line that stands."""
 
     @classmethod
     def of(cls, path: Path, target: Path) -> "Earlier | None":
@@ -48,7 +58,7 @@ class Earlier:
                 raise InvalidFileError(str(path), f"{what}: nothing to resume", f"looked for {part}")
             part.replace(aside)
         earlier: Earlier | None = None
-        for row in read_stream(aside, partial=True):
+        for number, row in enumerate(read_stream(aside, partial=True), 1):
             if earlier is None:
                 earlier = cls(aside, row)
             elif row["type"] == ASKED:
@@ -56,7 +66,7 @@ class Earlier:
             elif row["type"] == "backend":
                 earlier.backends[row["backend"]] = row
             elif row["type"] == SETTLED:
-                earlier.settled.add((row["case"], row["api"]))
+                earlier.settled[row["case"], row["api"]] = number
         if earlier is None or not earlier.settled:
             aside.unlink()
             return None
@@ -78,17 +88,19 @@ class Earlier:
             self._same(".".join(keys), _at(self.head, keys), _at(head, keys))
         self._same("backends", sorted(self.asked or self.backends), sorted(backends))
         for name, row in self.backends.items():
+            if name not in backends:
+                self.refuse(1, f"{name!r} answered and was not asked", _CHANGED)
             for key in ("version", "device", "mode", "python", "numpy"):
                 if not row.get("lost") and not backends[name].get("lost"):
                     self._same(f"{name} {key}", row.get(key), backends[name].get(key))
 
     def _same(self, what: str, then: Any, now: Any) -> None:
         if then != now:
-            raise InvalidFileError(
-                str(self.path),
-                f"cannot be resumed: {what} was {then!r} and is {now!r}",
-                "resume with the options and versions of the run, or run again from the start",
-            )
+            self.refuse(1, f"{what} was {then!r} and is {now!r}", _OPTIONS)
+
+    def refuse(self, line: int, what: str, remedy: str = _CHANGED) -> NoReturn:
+        """Say in which line it stands that this cannot go on."""
+        raise InvalidFileError(f"{self.path}:{line}:1", f"cannot be resumed: {what}", remedy)
 
 
 def _at(row: Row, keys: tuple[str, ...]) -> Any:
@@ -102,33 +114,83 @@ def take_up(earlier: Earlier, line: Line, pool: Pool) -> set[Pair]:
     """Copy the settled rows into a run that has written its header, and return what need not be asked.
 
     Raises:
-        InvalidFileError: it was another run.
+        InvalidFileError: it was another run, or somebody changed what it wrote.
 
     """
     line.meet_all(pool)
     earlier.check(line.head, line.environments)
-    cases = {case.id: case for case, _ in line.plan}
-    apis = {(case.op.name, api.name): api for case, api in line.plan}
-    seen: dict[Pair, int] = {}
-    for row in read_stream(earlier.path, partial=True):
-        pair = (row.get("case", ""), row.get("api", ""))
-        if pair not in earlier.settled:
-            continue
-        case = cases[pair[0]]
+    seen: Counter[Pair] = Counter()
+    for row, case, api in _taken(earlier, line):
         if row["type"] == HEARD:
-            line.claims.note(case.op.name, pair[1], case.id, [tuple(each) for each in row["claims"]])
+            line.claims.note(case.op.name, api.name, case.id, [tuple(each) for each in row["claims"]])
             line.stream.note(row)
-        elif row["type"] == "result":
-            place = seen[pair] = seen.get(pair, -1) + 1
-            related = RELATED if row["check"].startswith("relation.") else 0
+        else:
+            place = seen[case.id, api.name]
+            seen[case.id, api.name] += 1
+            related = RELATED if row["check"].startswith(_RELATION) else 0
             check = Check(row["check"], row["status"], row["kind"], error_over_bound=_ratio(row))
-            line.copy(case, apis[case.op.name, pair[1]], check, row, place + related)
-    for case_id, api in sorted(earlier.settled):
-        line.stream.note({"type": SETTLED, "case": case_id, "api": api})
+            line.copy(case, api, check, row, place + related)
+    for case_id, name in sorted(earlier.settled):
+        line.stream.note({"type": SETTLED, "case": case_id, "api": name})
     line.done += len(earlier.settled)
     line.settled += len(earlier.settled)
     earlier.path.unlink()
-    return earlier.settled
+    return set(earlier.settled)
+
+
+def _taken(earlier: Earlier, line: Line) -> Iterator[tuple[Row, Case, Api]]:
+    """Yield the rows of what is settled, each with what it is about.
+
+    Raises:
+        InvalidFileError: a row, or the lack of one, that this run cannot have left.
+
+    """
+    for pair, number in earlier.settled.items():
+        if pair not in line.places:
+            earlier.refuse(number, f"{pair[1]!r} is not asked about {pair[0]!r}")
+    found: Counter[Pair] = Counter()
+    for number, row in enumerate(read_stream(earlier.path, partial=True), 1):
+        if row["type"] not in (HEARD, "result") or (pair := (row["case"], row["api"])) not in earlier.settled:
+            continue
+        case, api = line.plan[line.places[pair]]
+        if row["type"] == HEARD:
+            what = _unclaimed(row, api)
+        else:
+            repeated = row["check"] == CHECK and line.repeats is not None
+            own = not repeated and not row["check"].startswith(_RELATION)
+            what = _foreign(row, case, api) or (_undue(row, case, api, found[pair]) if own else "")
+            found[pair] += own
+        if what:
+            earlier.refuse(number, what)
+        yield row, case, api
+    for pair, number in earlier.settled.items():
+        due = check_names(*line.plan[line.places[pair]])
+        if found[pair] != len(due):
+            what = f"of {pair[1]!r} on {pair[0]!r} there is no {due[found[pair]]!r}, and it says that all is"
+            earlier.refuse(number, what)
+
+
+def _unclaimed(row: Row, api: Api) -> str:
+    """Say which claim that a case was held against is none of that API."""
+    known = {claim.claim for claim in api.claims}
+    unknown = next((name for name, *_ in row["claims"] if name not in known), None)
+    return "" if unknown is None else f"{api.name!r} has no claim {unknown!r}"
+
+
+def _foreign(row: Row, case: Case, api: Api) -> str:
+    """Say what a result lacks that every run writes, or says otherwise than the case files."""
+    if lacking := next((name for name in _WRITTEN if name not in row), ""):
+        return f"a result without `{lacking}`"
+    said = {"op": case.op.name, "family": case.op.family, "backend": api.backend, "domain": case.domain}
+    wrong = next((name for name in said if row[name] != said[name]), "")
+    return f"`{wrong}` is {row[wrong]!r}, and {said[wrong]!r} in the case file" if wrong else ""
+
+
+def _undue(row: Row, case: Case, api: Api, before: int) -> str:
+    """Say that a check is not the one that has to stand there: they are in the order of the case."""
+    due = check_names(case, api)
+    wanted = due[before] if before < len(due) else "a relation"
+    return "" if row["check"] == wanted else f"the check {row['check']!r} stands where {wanted!r} has to"
 
 
 def _ratio(row: Row) -> float | None:

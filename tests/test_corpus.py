@@ -1,6 +1,7 @@
 """Malformed files: each ends in one message with its place and exit 4, soon, and executes nothing."""
 
 import gzip
+import re
 import resource
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from conformance.__main__ import main
+from conformance.documents import LOCK, read_lock
 from conformance.errors import Exit, InvalidFileError
-from conformance.fold import fold, read_run, write_folded
+from conformance.fold import encode, fold, read_run, write_folded
 from conformance.stream import read_stream
 from tests.corpus.large import CASES, STREAMS
 from tests.corpus.read import HERE, Bad, corpus
+from tests.fuzz.resumed import PART, resume
+from tests.fuzz.rules import LOADERS
 
 SECONDS = 10.0
 """Far above what any takes (2 s), for a machine that is busy with something else."""
@@ -56,6 +60,12 @@ def test_the_files_that_are_changed_are_valid(tmp_path: Path) -> None:
     (tmp_path / "ledger.yaml").write_bytes((HERE / "ledger.yaml").read_bytes())
     assert main(["check", "--cases", str(HERE / "valid.yaml"), "--ledger", str(tmp_path)]) == Exit.OK
     assert len(list(read_stream(HERE / "run.jsonl"))) == 7
+    assert encode(fold(read_stream(HERE / "run.jsonl"))) == (HERE / "report.json").read_bytes()
+    assert len(list(read_run(HERE / "report.json"))) == 7
+    assert len(read_lock(HERE)) == 2
+    (tmp_path / PART.name).write_bytes(PART.read_bytes())
+    (tmp_path / PART.name).rename(tmp_path / "run.jsonl.part")
+    resume(tmp_path / "run.jsonl.part")
 
 
 def test_the_corpus_is_large() -> None:
@@ -93,6 +103,64 @@ def test_stream(bad: Bad, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     path.write_text(bad.text, encoding="utf-8")
     said = complaint(["compare", str(path), str(HERE / "run.jsonl")], capsys)
     assert said.startswith(f"{path}:{bad.where}: {bad.says}")
+
+
+@small(corpus("reports.txt", "report.json"))
+def test_report(bad: Bad, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(bad.text, encoding="utf-8")
+    with pytest.raises(InvalidFileError) as caught:
+        list(read_run(path))
+    assert str(caught.value).startswith(f"{path}:{bad.where}: {bad.says}")
+    if "did not finish" not in bad.says:  # half a run is compared too
+        said = complaint(["compare", str(path), str(HERE / "run.jsonl")], capsys)
+        assert said == f"{caught.value}\n"
+
+
+@small(corpus("documents.txt", LOCK))
+def test_documents(bad: Bad, tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text(bad.text, encoding="utf-8")
+    with pytest.raises(InvalidFileError) as caught:
+        read_lock(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / LOCK}:{bad.where}: {bad.says}\n  mend it")
+
+
+@small(corpus("parts.txt", PART.name))
+def test_part(bad: Bad, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl.part"
+    path.write_text(bad.text, encoding="utf-8")
+    with pytest.raises(InvalidFileError) as caught:
+        resume(path)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'again.jsonl.resumed'}:{bad.where}: {bad.says}")
+    assert all(character.isprintable() or character == "\n" for character in said)
+
+
+@pytest.mark.parametrize(
+    ("loader", "valid", "old", "new"),
+    [
+        ("op", "valid.yaml", "kind: floating", "kind: LONG"),
+        ("op", "valid.yaml", "summary: ", "summary: !LONG "),
+        ("ledger", "ledger.yaml", "framework: torch", "framework: LONG"),
+        ("stream", "run.jsonl", '"status":"fail"', '"status":"LONG"'),
+        ("report", "report.json", '"status":"fail"', '"status":"LONG"'),
+        ("documents", "documents.json", '"version": ', '"version": !LONG '),
+        ("partial", "part.jsonl", '"version":"2.13.0"', '"version":"LONG"'),
+    ],
+)
+def test_a_long_value_gives_a_short_message(
+    loader: str, valid: str, old: str, new: str, tmp_path: Path
+) -> None:
+    """What is wrong, where, and what to do is read; the million characters between are not."""
+    path, text = tmp_path / LOADERS[loader].name, (HERE / valid).read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new.replace("LONG", "x" * 1_000_000), 1), encoding="utf-8")
+    with pytest.raises(InvalidFileError) as caught:
+        LOADERS[loader].load(path)
+    said = str(caught.value)
+    assert re.match(re.escape(str(tmp_path)) + r"/[^:]+:[1-9]\d*:[1-9]\d*: \S", said)
+    assert len(said) < 1_200 + len(str(path))
+    assert " more characters) … " in said
 
 
 @large(STREAMS)

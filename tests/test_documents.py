@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from conformance.__main__ import main
 from conformance.documents import (
+    LOCK,
     Recorded,
     bound,
     compare,
@@ -16,6 +18,7 @@ from conformance.documents import (
     main_update,
     read_lock,
 )
+from conformance.errors import Exit
 from conformance.load import load_suite, shipped_cases
 
 API = "torch.nn.X"
@@ -90,3 +93,16 @@ def test_update_records_what_is_installed(tmp_path: Path) -> None:
     assert compare(tmp_path) == {}
     text = (tmp_path / "documents.json").read_text()
     assert json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n" == text
+
+
+def test_a_malformed_lock_is_refused_before_a_framework_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one message, by both commands; `tests/corpus/documents.txt` has more of them."""
+    (tmp_path / LOCK).write_text('{"torch": {"version": 2,\n "documents": {}}}')
+    monkeypatch.setattr("conformance.documents.shipped_cases", lambda: tmp_path)
+    monkeypatch.setattr("conformance.documents.installed", pytest.fail)
+    for update in ([], ["--update"]):
+        assert main(["documents", *update]) == Exit.USAGE
+        said = capsys.readouterr().err
+        assert said.startswith(f"conformance: {tmp_path / LOCK}:1:12: Expected 'str', got 'int'\n  mend it")

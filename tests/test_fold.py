@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +160,60 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
         list(read_run(tmp_path / "report.json.gz"))
 
 
+def test_what_lacks_a_key_is_read_again(tmp_path: Path) -> None:
+    """What a stream may leave out, a report of it does too: we read what we wrote."""
+    rows = [{k: v for k, v in each.items() if k not in ("argv", "framework", "exit")} for each in run(row())]
+    write_folded(tmp_path / "report.json", fold(rows))
+    assert [each["type"] for each in read_run(tmp_path / "report.json")] == [each["type"] for each in rows]
+
+
+def test_a_later_minor_version_is_read(tmp_path: Path) -> None:
+    """What it has more is passed on; whose a result is, the places around it say."""
+    folded = fold(run(row()))
+    folded["schema"] = "conformance-report/1.7"
+    folded["results"][CASE]["apis"]["torch.nn.MultiMarginLoss"]["output"] |= {"case": "x", "speed": 3}
+    write_folded(tmp_path / "report.json", folded)
+    (back,) = [each for each in read_run(tmp_path / "report.json") if each["type"] == "result"]
+    assert (back["case"], back["speed"]) == (CASE, 3)
+
+
+@pytest.mark.parametrize("name", ["report.json", "run.jsonl"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    """Nobody may ever write to it."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InvalidFileError, match=rf"{name}:1:1: not a file"):
+        list(read_run(tmp_path / name))
+
+
+@pytest.mark.parametrize("many", [b"[],", b'{"a":0},', b"0,", b'"ab",'])
+def test_many_values_in_few_bytes_are_refused_before_they_are_made(tmp_path: Path, many: bytes) -> None:
+    """An empty list takes three bytes of a file, and sixty of memory."""
+    bomb = b'{"schema":"conformance-report/1.0","x":[' + many * 1_100_000 + b"0]}"
+    (tmp_path / "report.json").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(InvalidFileError, match=r"report\.json:1:1: [\d,]+ values: not a report of ours"):
+        list(read_run(tmp_path / "report.json"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * len(bomb)
+
+
+def test_a_small_file_unpacks_to_no_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of ours packs to a fourteenth, a bomb to a thousandth; a large report may be large."""
+    monkeypatch.setattr("conformance.fold.SMALL", 10_000)
+    path, folded = tmp_path / "report.json.gz", fold(run(row()))
+    path.write_bytes(gzip.compress(encode(folded)[:-2] + b',"x":"' + b" " * 100_000 + b'"}'))
+    with pytest.raises(InvalidFileError, match=r"report\.json\.gz:1:1: more than [\d,]+ bytes: not a report"):
+        list(read_run(path))
+    noise = random.Random(7).randbytes(60_000).hex().encode()  # noqa: S311 - not secret
+    path.write_bytes(gzip.compress(encode(folded)[:-2] + b',"x":"' + noise + b'"}'))
+    assert fold(read_run(path)) == folded
+
+
 def test_an_unfinished_run_is_read_only_where_asked_for(tmp_path: Path) -> None:
     """A comparison with half a run would find everything removed."""
     write_folded(tmp_path / "report.json", fold(run(row(), end=False)))
     assert list(read_run(tmp_path / "report.json", partial=True))
-    with pytest.raises(InvalidFileError, match="did not finish"):
+    with pytest.raises(InvalidFileError, match=r"report\.json:1:1: the run did not finish"):
         list(read_run(tmp_path / "report.json"))
     assert REPORT_SCHEMA == "conformance-report/1.0"

@@ -4,6 +4,7 @@ How long it takes and how much memory, the fuzzer itself watches: it ends a load
 """
 
 import collections
+import gzip
 import json
 import os
 import re
@@ -17,16 +18,17 @@ from typing import Any, NamedTuple
 from conformance.accounting import FILE, complaints, read_accounting
 from conformance.changes import compare_runs
 from conformance.checking import Checked, check_file
+from conformance.documents import LOCK, Recorded, differences, read_lock
 from conformance.errors import ConformanceError, Exit
-from conformance.fold import encode, fold, unfold
+from conformance.fold import encode, fold, read_run, unfold
 from conformance.ledger import load_ledger
 from conformance.load import case_files, shipped_cases
 from conformance.report.facts import read_facts
-from conformance.resume import Earlier
 from conformance.stream import read_stream
 from conformance.yamlfile import YamlFile
 from tests.corpus.large import CASES, STREAMS
 from tests.corpus.read import HERE, corpus
+from tests.fuzz.resumed import PART, resume
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 16_000
@@ -139,18 +141,22 @@ def _accounting(path: Path) -> None:
     complaints(accounting, {"torch.nn.functional.mse_loss"}, {name: ["mse_loss"] for name in accounting})
 
 
+def _documents(path: Path) -> None:
+    for recorded in read_lock(path.parent).values():
+        differences(recorded.documents, recorded, Recorded("none", {}))
+
+
 def _stream(path: Path) -> None:
     facts = read_facts(path)
     compare_runs(facts, facts)
     list(unfold(json.loads(encode(fold(read_stream(path))))))
 
 
-def _resumed(path: Path) -> None:
-    target = path.parent / "again.jsonl"
-    try:
-        Earlier.of(path, target)
-    finally:
-        target.with_suffix(".jsonl.resumed").unlink(missing_ok=True)
+def _report(path: Path) -> None:
+    list(read_run(path))
+    facts = read_facts(path)
+    compare_runs(facts, facts)
+    encode(fold(read_run(path)))
 
 
 def _small(paths: list[Path]) -> list[bytes]:
@@ -170,15 +176,12 @@ def _streams() -> list[bytes]:
 
 
 def _partial() -> list[bytes]:
-    lines = (HERE / "run.jsonl").read_bytes().splitlines(keepends=True)
-    about = b'"case":"multi_margin_loss/basic[float32,none]","api":"torch.nn.functional.multi_margin_loss"'
-    notes = [
-        b'{"type":"asked","backends":["torch"]}\n',
-        b'{"type":"heard",%s,"claims":[["formula",true,""]]}\n' % about,
-        b'{"type":"settled",%s}\n' % about,
-    ]
-    whole = [lines[0], notes[0], *lines[1:4], *notes[1:]]
-    return [b"".join(whole), b"".join(whole)[:-9], *_streams()]
+    return [*_changed("parts.txt", PART.name), PART.read_bytes()[:-9], *_streams()]
+
+
+def _reports() -> list[bytes]:
+    found = _changed("reports.txt", "report.json")
+    return [*found, gzip.compress(found[-1], mtime=0), gzip.compress(found[-1], mtime=0)[:-9]]
 
 
 def _rows(text: str) -> Any:
@@ -205,7 +208,9 @@ LOADERS = {
     ),
     "accounting": Loader(_accounting, FILE, lambda: [_first(shipped_cases() / FILE)]),
     "stream": Loader(_stream, "run.jsonl", _streams, _rows, _lines),
-    "partial": Loader(_resumed, "run.jsonl.part", _partial, _rows, _lines),
+    "partial": Loader(resume, "run.jsonl.part", _partial, _rows, _lines),
+    "report": Loader(_report, "report.json", _reports, json.loads, json.dumps),
+    "documents": Loader(_documents, LOCK, lambda: _changed("documents.txt", LOCK)),
 }
 
 
