@@ -103,8 +103,8 @@ class CaseDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A named set of inputs and parameters, times a matrix: its product, or enough of it for every pair.
 
     `gradients` are the inputs to differentiate by (all that the definition can, unless said otherwise),
-    `second` those to differentiate the gradients by once more. `isolated`: some API writes where it should
-    not, so the case has a process for itself, and no other pays for it.
+    `second` those to differentiate the gradients by once more. `isolated`: the backends of which some API
+    writes where it should not, so that each call has a process for itself, and no other pays for it.
     """
 
     case: str
@@ -117,7 +117,7 @@ class CaseDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gradients: list[str] | None = None
     second: list[str] = []
     signed_zero: bool = False
-    isolated: bool = False
+    isolated: tuple[str, ...] = ()
 
 
 class ExcludedPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

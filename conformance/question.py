@@ -78,7 +78,8 @@ def request_for(
     if expected is not None and case.gradients:
         ct, directions = packed.cotangent(expected.output.low.shape), packed.directions
     tensors, params = packed.tensors(api), wire_params(case, api)
-    return Request(number, api.binding, tensors, params, case.gradients, ct, directions, case.isolated)
+    alone = api.backend in case.isolated
+    return Request(number, api.binding, tensors, params, case.gradients, ct, directions, alone)
 
 
 def first_floating(case: Case) -> str:

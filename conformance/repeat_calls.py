@@ -76,7 +76,7 @@ class Repeats:
         line.owed[case.id, api.name] += 1
         self._due[first.id] = tally, False
         requests = []
-        for _ in range(0 if case.isolated else self.times - 1):
+        for _ in range(0 if api.backend in case.isolated else self.times - 1):
             line.number += 1
             self._due[line.number] = tally, False
             requests.append(msgspec.structs.replace(first, id=line.number))

@@ -48,7 +48,7 @@ class Case:
     signed_zero: bool
     where: str
     second: tuple[str, ...] = ()
-    isolated: bool = False
+    isolated: tuple[str, ...] = ()
 
     @cached_property
     def tensors(self) -> dict[str, NDArray]:

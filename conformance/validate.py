@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from conformance import values
+from conformance.adapters import BACKENDS
 from conformance.arrays import FLOATING, INTEGER
 from conformance.globs import after_op, any_of
 from conformance.opfile import ApiDecl, CaseDecl, ClaimDecl, OpFile
@@ -98,8 +99,17 @@ def check_cases(document: YamlFile, op: OpFile) -> None:
             )
 
 
+def _check_isolated(document: YamlFile, case: CaseDecl, path: Path_) -> None:
+    for backend in case.isolated:
+        if backend not in BACKENDS:
+            raise document.fail(
+                (*path, "isolated"), f"there is no backend {backend!r}", f"there are {', '.join(BACKENDS)}"
+            )
+
+
 def check_case(document: YamlFile, op: OpFile, case: CaseDecl, path: Path_) -> None:
     """Check a case's own names; its matrix and its literals are checked where they are expanded."""
+    _check_isolated(document, case, path)
     if not _NAME.fullmatch(case.case) or len(case.case) > MOST_LETTERS:
         raise document.fail(
             (*path, "case"),

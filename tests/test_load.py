@@ -23,6 +23,7 @@ from conformance.load import (
     wire_params,
     wire_tensors,
 )
+from conformance.question import request_for
 
 HEAD = """
 op: multi_margin_loss
@@ -330,3 +331,12 @@ def test_forms_speak_of_what_there_is(old: str, new: str, said: str) -> None:
     """A name that is misspelt would silently not be passed."""
     with pytest.raises(InvalidFileError, match=said):
         load_operator(Path("x.yaml"), FORMS.replace(old, new))
+
+
+def test_a_case_is_isolated_from_those_whom_it_says() -> None:
+    """A call that damages one framework's process has one for itself; the others' need none."""
+    (op,) = load_suite(None, ["nll_loss"])
+    case = next(case for case in op.cases if case.isolated)
+    able = [api for api in op.apis if not inexpressible(case, api)]
+    alone = {api.backend: request_for(case, api, 1, None).isolated for api in able}
+    assert alone == {"torch": False, "paddle": True, "mindspore": False}

@@ -57,6 +57,8 @@ MISTAKES = [
     (WHOLE, WHOLE + "    init: {q: q}\n", "13:5", "'q' is neither a tensor nor a parameter"),
     (WHOLE, WHOLE + "    integral: [marign]\n", "13:5", "no parameter 'marign'"),
     (WHOLE, WHOLE + "    defaults: {q: 1}\n", "13:5", "no parameter 'q'"),
+    ("    params: {p: 2}\n", "    isolated: [toch]\n", "20:5", "there is no backend 'toch'"),
+    ("    params: {p: 2}\n", "    isolated: true\n", "20:5", "Expected 'array', got 'bool'"),
     (WHOLE, WHOLE + "    label: int31\n", "13:5", "'int31' is not one of"),
     (WHOLE, WHOLE + "    lable: int32\n", "13:5", "unknown field 'lable'"),
     ("{dtype: [float16], why", "{dtype: [half], why", "14:10", "'half' is not one of"),
