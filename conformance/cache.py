@@ -101,22 +101,28 @@ class OracleCache:
         return expected
 
     def trim(self) -> None:
-        """Remove what was not read for longest until the folder is within its limit."""
-        found = []
-        for path in self.folder.glob("*/*"):
-            with suppress(OSError):  # another run may have removed it
-                state = path.stat()
-                found.append((state.st_mtime, state.st_size, path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
-            if total <= self.limit:
-                return
-            with suppress(OSError):
-                path.unlink()
-            total -= size
+        """If it has grown, remove what was not read for longest until the folder is within its limit."""
+        if self.misses:  # else it is as the run before left it, and to look takes a second
+            trim(self.folder, self.limit)
 
     def _path(self, name: str) -> Path:
         return self.folder / name[:2] / name[2:]
+
+
+def trim(folder: Path, limit: int) -> None:
+    """Remove what was not read for longest until a folder's entries are within a limit, in bytes."""
+    found = []
+    for path in folder.glob("*/*"):
+        with suppress(OSError):  # another run may have removed it
+            state = path.stat()
+            found.append((state.st_mtime, state.st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= limit:
+            return
+        with suppress(OSError):
+            path.unlink()
+        total -= size
 
 
 def key(case: Case, params: dict[str, Scalar]) -> str:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,21 @@ from threading import Thread
 from typing import Any
 
 import execnet
+import msgspec
 from execnet.gateway_base import get_execmodel
 from execnet.gateway_bootstrap import bootstrap_exec
 from execnet.gateway_io import popen_bootstrapline
 
 import conformance
 from conformance import worker
+from conformance.types import Request
 
 STDERR_LINES = 12
 STACK_LINES = 4
 LAST_WORDS = 64_000
+GATHERING_SECONDS = 0.002
+GATHERED = 1 << 20
+"""For how long, and up to how many bytes, replies may gather before they are read."""
 MAX_MESSAGE = 1 << 29
 """No message is longer; four characters of text, read as a length, are more."""
 
@@ -47,6 +53,11 @@ def adapter_class(spec: BackendSpec) -> Any:
     return getattr(__import__(module, fromlist=[name]), name)
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_HEAD = bytes([0x80 + len(Request.__struct_fields__)]) + _encode("id")
+"""How every encoded request begins: a map, and the name of its first field."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request as it is sent: encoded once, also if it is sent again."""
@@ -54,6 +65,21 @@ class Call:
     id: int
     data: bytes
     isolated: bool = False
+
+    @classmethod
+    def of(cls, request: Request) -> "Call":
+        """Encode a request."""
+        return cls(request.id, _encode(request), request.isolated)
+
+    @classmethod
+    def numbered(cls, number: int, body: bytes, *, isolated: bool = False) -> "Call":
+        """Give a request that was encoded already, as `body`, its number."""
+        return cls(number, _HEAD + _encode(number) + body, isolated)
+
+
+def body(request: Request) -> bytes:
+    """Encode a request without its number, which stands first."""
+    return _encode(msgspec.structs.replace(request, id=0))[len(_HEAD) + 1 :]
 
 
 def batch(calls: Iterable[Call]) -> bytes:
@@ -78,7 +104,7 @@ class Child:
         with log.open("ab") as words:
             self._popen = subprocess.Popen(  # noqa: S603 - the interpreter that the user named
                 command,
-                bufsize=1 << 16,
+                bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=words,
@@ -163,23 +189,52 @@ class Child:
 
 
 class _Pipe:
-    """What execnet reads from and writes to: a process's pipes, and no message longer than it can be."""
+    """What execnet reads from and writes to: a process's pipes, and no message longer than it can be.
+
+    Where nothing is there to be read, some time passes before it is looked for: to be woken for each reply
+    costs both processes more than a small call does, and what gathers meanwhile is read at once.
+    """
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._out, self._in = process.stdin, process.stdout
+        self._held, self._at = b"", 0
         self.execmodel = get_execmodel("thread")
+        if sys.platform == "linux":
+            import fcntl  # noqa: PLC0415 - other systems may have none
+
+            with contextlib.suppress(OSError):  # its user may have too many already
+                fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, GATHERED)
 
     def read(self, count: int) -> bytes:
-        data = self._in.read(count) if 0 <= count <= MAX_MESSAGE else b""
-        if len(data) != count:
-            raise EOFError(f"expected {count} bytes, got {len(data)}")
+        if not 0 <= count <= MAX_MESSAGE:
+            raise EOFError(f"a message of {count} bytes")
+        if self._at == len(self._held):
+            time.sleep(GATHERING_SECONDS)
+            self._held, self._at = self._more(count), 0
+        parts = [self._held[self._at : self._at + count]]
+        found = len(parts[0])
+        self._at += found
+        while found < count:
+            parts.append(self._more(count - found))
+            found += len(parts[-1])
+        if found > count:
+            self._held, self._at = parts[-1], len(parts[-1]) - (found - count)
+            parts[-1] = self._held[: self._at]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _more(self, count: int) -> bytes:
+        """Return what is there, or else what comes next: of a message, and those behind it."""
+        data = os.read(self._in.fileno(), max(count, GATHERED))
+        if not data:
+            raise EOFError("the end of what the process writes")
         return data
 
     def write(self, data: bytes) -> None:
-        self._out.write(data)
-        self._out.flush()
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._out.fileno(), rest) :]
 
     def close_read(self) -> None:
         self._in.close()

@@ -75,7 +75,7 @@ def run_command(
     from conformance.descriptors import silence  # noqa: PLC0415
     from conformance.ledger import load_ledger  # noqa: PLC0415
     from conformance.lock import claimed  # noqa: PLC0415
-    from conformance.pool import Pool, backend_spec  # noqa: PLC0415
+    from conformance.pool import MAX_DEATHS_IN_A_ROW, Pool, backend_spec  # noqa: PLC0415
     from conformance.repeat_calls import Repeats  # noqa: PLC0415
     from conformance.run import Selection  # noqa: PLC0415
     from conformance.terminal import summarise  # noqa: PLC0415
@@ -83,7 +83,8 @@ def run_command(
     specs = tuple(backend_spec(name) for name in backend or BACKENDS)
     began, part = time.perf_counter(), _shard(shard)
     repeats = Repeats(repeat) if repeat > 1 else None
-    with closing(Pool(list(specs), timeout)) as pool:
+    # With `--repeat` each call that kills its worker does so several times in a row.
+    with closing(Pool(list(specs), timeout, deaths=repeat * MAX_DEATHS_IN_A_ROW)) as pool:
         pool.start()  # their frameworks are imported while the cases are loaded
         suite, known = chosen(cases, op), load_ledger(ledger)
         foreign = cases is not None and ledger is None
@@ -120,6 +121,7 @@ def _run(
     from conformance.cache import OracleCache  # noqa: PLC0415
     from conformance.descriptors import undisturbed  # noqa: PLC0415
     from conformance.interrupt import Interrupts  # noqa: PLC0415
+    from conformance.memo import Memo  # noqa: PLC0415
     from conformance.run import run  # noqa: PLC0415
     from conformance.terminal import progress  # noqa: PLC0415
 
@@ -134,6 +136,7 @@ def _run(
                 pool=pool,
                 progress=undisturbed(report),
                 oracle=OracleCache() if cache else None,
+                memo=Memo(known) if cache else None,
                 resume=resume,
                 repeats=repeats,
                 stop=stop,

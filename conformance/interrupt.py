@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from conformance.errors import OutputError
-from conformance.stream import Row, StreamWriter
+from conformance.stream import StreamWriter
 
 PATIENCE = 5.0
 """Seconds that what is in flight has after SIGTERM: who sends it (a CI, a container) soon sends SIGKILL."""
@@ -83,17 +83,9 @@ class SafeStream(StreamWriter):
         except OSError as error:
             raise OutputError(path, error) from error
 
-    def write(self, row: Row, order: tuple[int, ...]) -> None:
-        """Append one row."""
+    def _append(self, line: bytes) -> None:
         try:
-            super().write(row, order)
-        except OSError as error:
-            raise OutputError(self._partial, error) from error
-
-    def note(self, row: Row) -> None:
-        """Append a row that only a resumed run needs."""
-        try:
-            super().note(row)
+            super()._append(line)
         except OSError as error:
             raise OutputError(self._partial, error) from error
 

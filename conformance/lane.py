@@ -20,7 +20,6 @@ from conformance.searches import Found, Searches
 from conformance.sequence import Failure, History, Limits, Suspicion
 from conformance.types import Death, Environment, Reply, Request
 
-MAX_DEATHS_IN_A_ROW = 12
 MAX_STARTS_IN_A_ROW = 3
 BATCH = 16
 EAGER = 512
@@ -47,7 +46,6 @@ class Lost:
 
 Answer = Reply | Death | Fault
 Said = list[tuple[int, Answer | Lost]]
-_ENCODER = msgspec.msgpack.Encoder()
 _REPLY = msgspec.msgpack.Decoder(Reply)
 _ENVIRONMENT = msgspec.msgpack.Decoder(Environment)
 
@@ -95,9 +93,9 @@ class Lane:
         """Whether everything is answered."""
         return not self._owed and not self._searches.pending
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: Request | Call) -> None:
         """Queue a request; it goes out with others."""
-        call = Call(request.id, _ENCODER.encode(request), request.isolated)
+        call = request if isinstance(request, Call) else Call.of(request)
         self._owed.append(call)
         self._bytes += len(call.data)
         self.flush()
@@ -253,7 +251,7 @@ class Lane:
         if self._suspect is not None and isinstance(answer, Reply):
             self._searches.add(replace(self._suspect, alone=waited))
             self._suspect = None
-            if self._deaths >= MAX_DEATHS_IN_A_ROW:
+            if self._deaths >= self._limits.deaths:
                 return self._give_up()
         else:
             said.append((call.id, answer))
@@ -304,7 +302,7 @@ class Lane:
         elif self._sent:
             said.append((self._next().id, failure.death()))
             self._forget_suspect()
-        if self._deaths >= MAX_DEATHS_IN_A_ROW and self._suspect is None:
+        if self._deaths >= self._limits.deaths and self._suspect is None:
             return said + self._give_up()
         return said + self._replace()
 

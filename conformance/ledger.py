@@ -5,6 +5,7 @@ its band. One that passes, matches nothing, changes kind or leaves its band fail
 """
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +23,7 @@ from conformance.types import Outcome, Scalar
 from conformance.yamlfile import YamlFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from conformance.checking import Checked
 
@@ -94,6 +95,16 @@ class Ledger:
     hits: Counter[str] = field(default_factory=Counter)
     wheres: dict[str, str] = field(default_factory=dict)
     _speaking: dict[tuple[str, str, str, str], list[Entry]] = field(default_factory=dict)
+
+    @contextmanager
+    def apart(self) -> "Iterator[Counter[str]]":
+        """Yield what the checks inside match, which counts all the same."""
+        before, self.hits = self.hits, Counter()
+        try:
+            yield self.hits
+        finally:
+            before.update(self.hits)
+            self.hits = before
 
     def classify(self, case: Case, api: Api, check: Check, version: str) -> tuple[Outcome, str, str]:
         """Return the outcome of a check, the entry behind it, and why if it is not `ok` or `known`."""

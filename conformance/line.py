@@ -6,6 +6,7 @@ from typing import Any
 from zlib import crc32
 
 from conformance.cache import OracleCache
+from conformance.child import Call
 from conformance.errors import HarnessError
 from conformance.judge import judge
 from conformance.load import Api, Case, inexpressible
@@ -14,16 +15,16 @@ from conformance.oracle import Exact, Expectation
 from conformance.origins import Origins, attached, told
 from conformance.pool import Lost, Pool, Unsent
 from conformance.question import Packed, expectation, request_for, resolved_params
-from conformance.record import RELATED, Record
+from conformance.record import RELATED
 from conformance.relate import Family
 from conformance.relations import exactly, related, relations
-from conformance.stream import HEARD
+from conformance.remember import Recalled, Remembering
 from conformance.summary import Progress
 from conformance.types import Request, Scalar
 
 
 @dataclass
-class Line(Record):
+class Line(Remembering):
     """The state of one run between asking and answering."""
 
     progress: Progress | None = None
@@ -36,33 +37,47 @@ class Line(Record):
     number: int = 0
 
     def ask(self, pool: Pool, case: Case, apis: list[Api]) -> None:
-        """Evaluate the oracle once for all APIs that document the same defaults, and ask each API."""
-        answers: dict[str, Expectation | None] = {}
-        packed = Packed(case)
+        """Ask each API about a case."""
+        self.open(case)
+        question = Question(case)
+        # The same case is always in the same lane: some kernels depend on what ran before.
+        lane = crc32(case.id.encode())
         for api in apis:
-            self.number += 1
-            self.origins.note(self.number, self.places[case.id, api.name])
+            first = self.number + 1
+            self.origins.note(first, self.places[case.id, api.name])
             self.owed[case.id, api.name] += 1
-            if why := inexpressible(case, api):
-                self.asked[self.number] = (case, api, None)
-                self.unsent.append((api.backend, self.number, Unsent(why)))
-                continue
-            key = repr(sorted(resolved_params(case, api).items()))
-            if key not in answers:
-                answers[key] = self.expected(case, api)
-            self.asked[self.number] = (case, api, answers[key])
-            expected = answers[key]
-            requests = [request_for(case, api, self.number, expected, packed)]
-            if expected is not None and related(case, api):
-                requests += self.follow_up(case, api, expected, packed)
-            if self.repeats is not None:
-                requests[1:1] = self.repeats.warm(self, case, api, requests[0])
-            # The same case is always in the same lane: some kernels depend on what ran before.
-            lane = crc32(case.id.encode())
-            for request in requests:
-                self.submit(pool, api.backend, request, lane)
+            calls = self.recall(case, api, first)
+            why = inexpressible(case, api) if not calls else ""
+            if why:
+                self.unsent.append((api.backend, first, Unsent(why)))
+            if calls is not None:
+                self.number += max(1, len(calls))
+            elif why:
+                self.number += 1
+                self.asked[first] = (case, api, None)
+                self.keep(case, api, [], first)
+            else:
+                calls = self.keep(case, api, self.requests(question, api), first)
+            for call in calls or ():
+                self.submit(pool, api.backend, call, lane)
         self.origins.note(self.number + 1, -1)
         self.take(pool)
+
+    def requests(self, question: "Question", api: Api) -> list[Request]:
+        """Evaluate the oracle once for all APIs that document the same defaults; return all calls of one."""
+        case, packed = question.case, question.packed
+        key = repr(sorted(resolved_params(case, api).items()))
+        if key not in question.answers:
+            question.answers[key] = self.expected(case, api)
+        expected = question.answers[key]
+        self.number += 1
+        self.asked[self.number] = (case, api, expected)
+        requests = [request_for(case, api, self.number, expected, packed)]
+        if expected is not None and related(case, api):
+            requests += self.follow_up(case, api, expected, packed)
+        if self.repeats is not None:
+            requests[1:1] = self.repeats.warm(self, case, api, requests[0])
+        return requests
 
     def expected(self, case: Case, api: Api) -> Expectation | None:
         """Evaluate the oracle, or look up what it said before."""
@@ -78,7 +93,7 @@ class Line(Record):
         assert found is not None
         return found.output
 
-    def submit(self, pool: Pool, backend: str, request: Request, lane: int) -> None:
+    def submit(self, pool: Pool, backend: str, request: Request | Call, lane: int) -> None:
         """Hand a request to its backend, or hear at once that the backend is gone."""
         if reason := pool.lost(backend):
             self.hear(backend, request.id, Lost(reason))
@@ -129,6 +144,12 @@ class Line(Record):
 
     def hear(self, backend: str, number: int, answer: Any) -> None:
         """Compare, classify, stream one answer."""
+        if (pair := self.recalled.pop(number, None)) is not None:
+            pair.answers[number] = answer
+            if len(pair.answers) == len(pair.numbers):
+                self._compare_with_kept(backend, pair)
+            return
+        self.answered(number, answer)
         if after := self.origins.names(answer, self.plan):
             answer = told(answer, after)
         if self.repeats is not None:
@@ -139,24 +160,44 @@ class Line(Record):
         case, api, expected = self.asked.pop(number)
         if isinstance(answer, Lost):
             self.summary.lost[backend] = answer.reason
-        self.summary.seconds[backend] = self.summary.seconds.get(backend, 0.0) + getattr(
-            answer, "seconds", 0.0
-        )
         checks = judge(case, api, expected, answer)
         if after:
             checks = attached(checks, after)
         heard = self.claims.hear(case, api, expected, answer, checks)
-        for place, row in enumerate(self.rows(case, api, checks)):
-            self.stream.write(row, (2, self.places[case.id, api.name], place))
-        if heard:
-            self.stream.note({"type": HEARD, "case": case.id, "api": api.name, "claims": heard})
+        self.put(case, api, checks)
+        self.heard(case, api, heard)
         if any(check.status in ("notrun", "harness") for check in checks):
             self.failed.add((case.id, api.name))
         self.settle(case, api)
+        self._count(backend, answer)
+
+    def _count(self, backend: str, answer: Any) -> None:
+        """Hand over what is written of an answer, and say how far the run has come."""
+        seconds = getattr(answer, "seconds", 0.0)
+        self.summary.seconds[backend] = self.summary.seconds.get(backend, 0.0) + seconds
         self.stream.flush()
         self.done += 1
         if self.progress:
             self.progress(self.done, len(self.plan), self.summary.outcomes)
+
+    def _compare_with_kept(self, backend: str, pair: Recalled) -> None:
+        """Write a pair as an earlier run did if its answers are the same; else judge them."""
+        case, api = pair.case, pair.api
+        first = pair.numbers.start
+        if pair.confirmed(self.versions.get(backend, "")):
+            self.claims.note(case.op.name, api.name, case.id, pair.kept.heard)
+            self.again(pair)
+            self._count(backend, pair.answers[first])
+            return
+        if isinstance(pair.answers[first], Unsent):
+            self.asked[first] = (case, api, None)
+            self.keep(case, api, [], first)
+        else:
+            latest, self.number = self.number, first - 1
+            self.keep(case, api, self.requests(Question(case), api), first)
+            self.number = latest
+        for number in pair.numbers:
+            self.hear(backend, number, pair.answers[number])
 
     def _relate(self, number: int, answer: Any) -> None:
         """Judge the relations of a case once all of its calls are answered."""
@@ -165,8 +206,14 @@ class Line(Record):
             return
         family.answers[number] = answer
         if family.complete:
-            rows = self.rows(family.case, family.api, family.checks())
-            for place, row in enumerate(rows):
-                self.stream.write(row, (2, family.place, RELATED + place))
+            self.put(family.case, family.api, family.checks(), RELATED)
             self.settle(family.case, family.api)
             self.stream.flush()
+
+
+class Question:
+    """A case that is being asked: packed once, and the oracle's answers by parameters."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.packed = case, Packed(case)
+        self.answers: dict[str, Expectation | None] = {}

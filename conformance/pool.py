@@ -13,13 +13,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from conformance.adapters import BACKENDS
-from conformance.child import BackendSpec, adapter_class
+from conformance.child import BackendSpec, Call, adapter_class
 from conformance.errors import UsageError
 from conformance.lane import Answer, Fault, Lane, Lost
-from conformance.sequence import REPLAYS, SECONDS, Limits
+from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
 from conformance.types import Environment, Request
 
-__all__ = ["Answer", "BackendSpec", "Fault", "Lost", "Pool", "Unsent", "backend_spec"]
+__all__ = [
+    "MAX_DEATHS_IN_A_ROW", "Answer", "BackendSpec", "Fault", "Lost", "Pool", "Unsent", "backend_spec",
+]  # fmt: skip
 
 STARTUP_SECONDS = 180.0
 TICK_SECONDS = 0.05
@@ -59,6 +61,7 @@ class Pool:
         startup: seconds that it may take until it is ready.
         replays: how often at most a process's calls are repeated to see which of them a failure takes.
         seconds: and how long.
+        deaths: after how many deaths without an answer between them a backend is given up.
 
     """
 
@@ -71,6 +74,7 @@ class Pool:
         startup: float = STARTUP_SECONDS,
         replays: int = REPLAYS,
         seconds: float = SECONDS,
+        deaths: int = MAX_DEATHS_IN_A_ROW,
     ) -> None:
         self._events: SimpleQueue[tuple[Lane, int, Any]] = SimpleQueue()
         self._scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
@@ -79,7 +83,7 @@ class Pool:
         self._started = False
         self.timeout = timeout
         self._lanes: dict[str, list[Lane]] = {}
-        limits = Limits(timeout, startup, replays, seconds)
+        limits = Limits(timeout, startup, replays, seconds, deaths)
         for spec in specs:
             self._lanes[spec.name] = []
             for number in range(adapter_class(spec).lanes):
@@ -132,7 +136,7 @@ class Pool:
         """Why a backend is gone, or the empty string."""
         return next((lane.lost for lane in self._lanes[backend] if lane.lost), "")
 
-    def submit(self, backend: str, request: Request, lane: int = 0) -> None:
+    def submit(self, backend: str, request: Request | Call, lane: int = 0) -> None:
         """Queue a request, also before its worker is ready; what is in one lane is done in order."""
         lanes = self._lanes[backend]
         chosen = lanes[lane % len(lanes)]

@@ -11,6 +11,7 @@ from conformance.interrupt import SafeStream
 from conformance.ledger import Ledger
 from conformance.line import Line
 from conformance.load import Api, Case, Operator
+from conformance.memo import Memo
 from conformance.memory import sparing
 from conformance.pool import Pool
 from conformance.question import expectation, request_for, resolved_params, variant
@@ -36,6 +37,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     progress: Progress | None = None,
     argv: list[str] | None = None,
     oracle: OracleCache | None = None,
+    memo: Memo | None = None,
     resume: Path | None = None,
     repeats: Repeats | None = None,
     stop: Callable[[], bool] = bool,
@@ -43,9 +45,10 @@ def run(  # noqa: PLR0913 - each is an option of the command
     """Run a selection and leave `out`/run.jsonl.
 
     With `pool`, workers that have been started already are asked, and ended. With `oracle`, its answers are
-    looked up there first. With `resume`, the stream of a run that did not
-    finish, what is settled in it is taken over and not asked again. With `repeats`, every case is asked
-    several times. Once `stop` says so nothing more is asked, and what finished is left in the `.part`.
+    looked up there first; with `memo`, a pair whose calls give the bits that they gave before is written as
+    it was then. With `resume`, the stream of a run that did not finish, what is settled in it is taken over
+    and not asked again. With `repeats`, every case is asked several times. Once `stop` says so nothing more
+    is asked, and what finished is left in the `.part`.
 
     Raises:
         NothingRanError: the selection is empty.
@@ -57,7 +60,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     plan = selection.plan(suite)
     earlier = Earlier.of(resume, out / "run.jsonl") if resume else None
     stream = SafeStream(out / "run.jsonl")
-    line = Line(suite, selection, ledger, stream, plan, repeats, progress=progress, oracle=oracle)
+    line = Line(suite, selection, ledger, stream, plan, repeats, progress=progress, oracle=oracle, memo=memo)
     workers = pool or Pool(list(selection.backends), timeout)
     try:
         with sparing(), workers:
@@ -76,8 +79,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
     except BaseException:
         stream.abandon()
         raise
-    if oracle is not None:
-        oracle.trim()
+    for kept in (oracle, memo):
+        if kept is not None:
+            kept.trim()
     return line.summary
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any, Literal, TypeVar
 from conformance.child import BackendSpec, Call, Child, batch
 from conformance.types import Death
 
+MAX_DEATHS_IN_A_ROW = 12
 REPLAYS = 24
 SECONDS = 120.0
 IN_FLIGHT = 64
@@ -159,12 +160,13 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a worker may take: for an answer, and to start."""
+    """How long a worker may take, for an answer and to start, and how often it may die in a row."""
 
     timeout: float
     startup: float
     replays: int = REPLAYS
     seconds: float = SECONDS
+    deaths: int = MAX_DEATHS_IN_A_ROW
 
 
 class Replays:

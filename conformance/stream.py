@@ -74,18 +74,23 @@ class StreamWriter:
         self._orders, self._starts = array("Q"), array("Q")
         self._end = 0
 
-    def write(self, row: Row, order: tuple[int, ...]) -> None:
+    def write(self, row: Row, order: tuple[int, ...]) -> bytes:
         """Append one row; `order` is its place in the finished stream. It is safe after `flush`."""
+        line = _encode(jsonable(row)) + b"\n"
+        self.copy(line, order)
+        return line
+
+    def copy(self, line: bytes, order: tuple[int, ...]) -> None:
+        """Append a row as it was written before."""
         self._orders.append(_packed(order))
         self._starts.append(self._end)
-        self._append(row)
+        self._append(line)
 
     def note(self, row: Row) -> None:
         """Append a row that only a run which is resumed needs: a finished stream does not have it."""
-        self._append(row)
+        self._append(_encode(jsonable(row)) + b"\n")
 
-    def _append(self, row: Row) -> None:
-        line = _encode(jsonable(row)) + b"\n"
+    def _append(self, line: bytes) -> None:
         self._file.write(line)
         self._end += len(line)
 

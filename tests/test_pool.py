@@ -16,8 +16,9 @@ from conformance.adapters import BACKENDS
 from conformance.arrays import to_wire
 from conformance.child import signal_name
 from conformance.errors import UsageError
-from conformance.lane import EAGER, MAX_DEATHS_IN_A_ROW, MAX_STARTS_IN_A_ROW
+from conformance.lane import EAGER, MAX_STARTS_IN_A_ROW
 from conformance.pool import BackendSpec, Fault, Lost, Pool, backend_spec
+from conformance.sequence import MAX_DEATHS_IN_A_ROW
 from conformance.types import Array, Binding, Death, Environment, Raised, Reply, Request
 
 TOY = """

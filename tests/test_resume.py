@@ -148,6 +148,34 @@ def test_another_selection_is_refused_and_nothing_is_lost(
     assert resumed(part).exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"kind":"",', "", "a result without `kind`"),
+        ('"check":"output"', '"check":"outputs"', "the check 'outputs' stands where 'output' has to"),
+        ('{"type":"settled","case":"', '{"type":"settled","case":"x', "is not asked about 'x"),
+    ],
+)
+def test_what_no_run_wrote_is_refused_and_nothing_is_lost(
+    old: str, new: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same suite, selection and versions, and changed since; `tests/corpus/parts.txt` has more."""
+    from conformance.adapters import BACKENDS  # noqa: PLC0415 - only here
+
+    monkeypatch.setitem(BACKENDS, "miniature", "miniatures:Honest")
+    monkeypatch.syspath_prepend(HERE)
+    part = partial_stream(tmp_path, 3)
+    whole = part.read_text()
+    assert old in whole
+    part.write_text(whole.replace(old, new, 1))
+    with pytest.raises(InvalidFileError, match=rf"run\.jsonl\.resumed:\d+:1: cannot be resumed: .*{says}"):
+        resumed(part)
+    aside = part.with_name("run.jsonl.resumed")
+    assert aside.read_text() == whole.replace(old, new, 1)
+    aside.write_text(whole)
+    assert resumed(part).read_bytes() == (tmp_path / "whole" / "run.jsonl").read_bytes()
+
+
 def test_a_finished_run_and_no_run_cannot_be_resumed(tmp_path: Path) -> None:
     """One message each."""
     (tmp_path / "run.jsonl").write_text("{}")

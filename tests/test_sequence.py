@@ -10,11 +10,10 @@ import pytest
 
 from conformance.adapters import BACKENDS
 from conformance.child import Call
-from conformance.lane import MAX_DEATHS_IN_A_ROW
 from conformance.load import load_operator
 from conformance.origins import SHOWN, Origins, attached, told
 from conformance.pool import BackendSpec, Lost, Pool
-from conformance.sequence import History, Recorded, SpentError, shrink
+from conformance.sequence import MAX_DEATHS_IN_A_ROW, History, Recorded, SpentError, shrink
 from conformance.types import Array, Binding, Death, Reply, Request
 
 HERE = Path(__file__).parent

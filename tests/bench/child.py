@@ -14,9 +14,11 @@ import msgspec
 import conformance.run as running
 from conformance.__main__ import main as command
 from conformance.cache import OracleCache
+from conformance.child import Call
 from conformance.ledger import load_ledger
 from conformance.line import Line
 from conformance.load import Api, Case, load_suite
+from conformance.memo import Memo
 from conformance.pool import BackendSpec, Lost, Pool, backend_spec
 from conformance.selection import Selection
 from conformance.types import Death, Environment, Request
@@ -49,7 +51,7 @@ class NotingPool(Pool):
         if all(known):
             NOTES.ready = time.perf_counter()
 
-    def submit(self, backend: str, request: Request, lane: int = 0) -> None:
+    def submit(self, backend: str, request: Request | Call, lane: int = 0) -> None:
         """Submit, and remember the case."""
         NOTES.asked[request.id] = NOTES.case
         super().submit(backend, request, lane)
@@ -101,9 +103,11 @@ class RecordingPool(Pool):
         del backend
         return ""
 
-    def submit(self, backend: str, request: Request, lane: int = 0) -> None:
+    def submit(self, backend: str, request: Request | Call, lane: int = 0) -> None:
         """Keep the request."""
         del lane
+        if isinstance(request, Call):
+            request = msgspec.msgpack.decode(request.data, type=Request)
         NOTES.asked[request.id] = NOTES.case
         write_request(self.file, Recorded(NOTES.case, backend, request))
         self.owed.append((backend, request.id, Lost("only recorded")))
@@ -145,7 +149,9 @@ def do(job: Job) -> None:
     specs = tuple(backend_spec(name) for name in job.backends)
     selection = Selection(specs, job.ops, foreign=True)
     oracle = OracleCache(Path(job.cache)) if job.cache else None
-    running.run(suite, selection, load_ledger(), Path(job.out), oracle=oracle)
+    ledger = load_ledger()
+    memo = Memo(ledger, Path(job.cache).with_name("memo")) if job.cache and job.mode == "run" else None
+    running.run(suite, selection, ledger, Path(job.out), oracle=oracle, memo=memo)
 
 
 def peak() -> int:

@@ -1,0 +1,183 @@
+"""What runs wrote of a case, by the bits that its calls gave: the same bits would be judged the same again.
+
+Judging is a pure function: of the program, the ledger, the op's file, the framework's version and the bits
+of the answers. So a case's file is named by the first three, and each of its pairs holds the version and a
+hash of every answer. The calls are made in every run; where an answer differs by a bit, and wherever
+something failed in a way that is not known, all is judged anew. Each file has a hash of itself.
+"""
+
+import os
+import tempfile
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from conformance.cache import fingerprint, trim
+from conformance.folders import cache_folder
+from conformance.ledger import Ledger
+from conformance.suite import Case
+from conformance.types import Array, Outcome, Reply, Request, Status
+
+LIMIT = 1 << 30
+"""Bytes that the folder may hold; the entries that were not read for longest go first."""
+LARGEST = 64 << 20
+"""Bytes of the largest entry that is kept."""
+LONG = 1 << 14
+"""Bytes from which a tensor is held once for all requests that have it."""
+_HASH = 32
+
+Pieces = list[bytes | int]
+"""An encoded request without its number: bytes, and numbers of tensors that stand between them."""
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """All of a pair of a case and an API: what it was asked, what came, and what was written of it."""
+
+    version: str
+    requests: list[Pieces] = []
+    answers: list[bytes] = []
+    """A hash of each answer, in the order of the requests."""
+    lines: list[tuple[int, bytes]] = []
+    """Its rows in the stream, each with its place among them."""
+    results: list[tuple[Status, Outcome]] = []
+    hits: list[str] = []
+    """The entries of the ledger that its checks matched."""
+    heard: list[tuple[str, bool, str]] = []
+    """What claims got from it."""
+
+
+class _File(msgspec.Struct, array_like=True):
+    tensors: list[bytes]
+    pairs: dict[str, Kept]
+
+
+_decoder = msgspec.msgpack.Decoder(_File)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Page:
+    """What is kept of one case, by API."""
+
+    def __init__(self, path: Path, known: _File | None) -> None:
+        self._path = path
+        self.tensors, self.pairs = (known.tensors, known.pairs) if known else ([], {})
+        self._places: dict[bytes, int] = {}
+        self._changed = False
+
+    def bodies(self, kept: Kept) -> list[bytes]:
+        """Return the requests of a pair, put together again."""
+        return [
+            piece
+            if len(pieces) == 1 and isinstance(piece := pieces[0], bytes)
+            else b"".join(self.tensors[each] if isinstance(each, int) else each for each in pieces)
+            for pieces in kept.requests
+        ]
+
+    def pieces(self, request: Request, body: bytes) -> Pieces:
+        """Take an encoded request apart: a large tensor that many requests have is held once."""
+        arrays = [*request.tensors.values(), request.cotangent, *request.directions.values()]
+        found, begin = Pieces(), 0
+        for data in (each.data for each in arrays if isinstance(each, Array) and len(each.data) >= LONG):
+            place = body.find(data[:LONG], begin)
+            if place < 0 or body[place : place + len(data)] != data:
+                continue
+            found += [body[begin:place], self._place(data)]
+            begin = place + len(data)
+        return [*found, body[begin:]]
+
+    def _place(self, data: bytes) -> int:
+        if not self._places:
+            self._places = {each: place for place, each in enumerate(self.tensors)}
+        if data not in self._places:
+            self._places[data] = len(self.tensors)
+            self.tensors.append(data)
+        return self._places[data]
+
+    def keep(self, api: str, kept: Kept) -> None:
+        """Take down what became of a pair."""
+        self.pairs[api] = kept
+        self._changed = True
+
+    def write(self) -> bool:
+        """Leave it for the next run; a folder that cannot be written costs time and nothing else."""
+        if not self._changed:
+            return False
+        content = _encode(_File(self.tensors, self.pairs))
+        if len(content) > LARGEST:
+            return False
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Under a name of its own until it is whole: a reader sees all of an entry or none.
+            handle, name = tempfile.mkstemp(dir=self._path.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(sha256(content).digest() + content)
+            Path(name).replace(self._path)
+            return True
+        return False
+
+
+class Memo:
+    """A folder of what runs wrote, safe to share between runs at the same time."""
+
+    def __init__(self, ledger: Ledger, folder: Path | None = None, limit: int = LIMIT) -> None:
+        self.folder = folder or cache_folder() / "memo"
+        self.limit = limit
+        self._about = sha256(program().encode() + _encode(ledger.entries)).digest()
+        self._files: dict[Path, bytes] = {}
+        self.grown = False
+        """Whether anything was added."""
+
+    def page(self, case: Case) -> Page | None:
+        """Return what is kept of a case; None: nothing can be, for it stands in no file."""
+        if (about := self._file(case.op.file)) is None:
+            return None
+        name = sha256(about + case.id.encode()).hexdigest()[:40]
+        path = self.folder / name[:2] / name[2:]
+        return Page(path, _read(path))
+
+    def trim(self) -> None:
+        """If it has grown, remove what was not read for longest until the folder is within its limit."""
+        if self.grown:  # else it is as the run before left it, and to look takes a second
+            trim(self.folder, self.limit)
+
+    def _file(self, path: Path) -> bytes | None:
+        if path not in self._files:
+            try:
+                self._files[path] = sha256(self._about + path.read_bytes()).digest()
+            except OSError:
+                return None
+        return self._files[path]
+
+
+def hashed(reply: Reply) -> bytes:
+    """Name an answer by its bits: all of it but its number and the time that it took."""
+    return sha256(_encode(replace(reply, id=0, seconds=0.0))).digest()
+
+
+@cache
+def program() -> str:
+    """Name all that judges: this package's sources, the references', NumPy, the machine's arithmetic."""
+    digest = sha256(fingerprint().encode())
+    package = Path(str(files("conformance")))
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> _File | None:
+    try:
+        data = path.read_bytes()
+        os.utime(path)
+    except OSError:
+        return None
+    content = memoryview(data)[_HASH:]
+    if sha256(content).digest() != data[:_HASH]:
+        with suppress(OSError):
+            path.unlink()
+        return None
+    return _decoder.decode(content)
