@@ -59,7 +59,10 @@ def run_command(
     timeout: Annotated[float, typer.Option(help="Seconds a case may take.")] = 30.0,
     shard: Annotated[str, typer.Option(help="I/N: the I-th of N parts of the cases.")] = "1/1",
     cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep the oracle's answers for the next run.")
+        bool,
+        typer.Option(
+            "--cache/--no-cache", help="Keep the oracle's answers and the verdicts for the next run."
+        ),
     ] = True,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue a run that did not finish: its run.jsonl.part.")
