@@ -138,6 +138,7 @@ class Remembering(Record):
         kept = keeping.kept
         answers = [keeping.hashes.get(number) for number in keeping.numbers]
         expected = all(outcome in ("ok", "known") for _, outcome in kept.results)
-        if expected and all(each is not None for each in answers):
-            kept.version, kept.answers = self.versions[api.backend], [each for each in answers if each]
+        version = self.versions.get(api.backend)  # None: it did not start
+        if expected and version is not None and all(each is not None for each in answers):
+            kept.version, kept.answers = version, [each for each in answers if each]
             keeping.page.keep(api.name, kept)

@@ -150,10 +150,10 @@ def test_the_real_thing(tmp_path: Path) -> None:
     """With claims, relations, APIs that cannot express a case, and known discrepancies: the same stream."""
     streams, ends = [], []
     for _ in range(2):
-        suite, ledger = load_suite(None, ["log_loss"]), load_ledger()
+        suite, ledger = load_suite(None, ["l1_loss"]), load_ledger()
         memo = Memo(ledger, tmp_path / "memo")
         spec = BackendSpec("paddle", BACKENDS["paddle"])
-        summary = run(suite, Selection((spec,), ("log_loss",)), ledger, tmp_path / "out", argv=[], memo=memo)
+        summary = run(suite, Selection((spec,), ("l1_loss",)), ledger, tmp_path / "out", argv=[], memo=memo)
         rows = list(read_stream(tmp_path / "out" / "run.jsonl"))
         streams.append(rows)
         ends.append((summary.outcomes, summary.claims, set(ledger.hits), summary.exit_code))
@@ -163,3 +163,21 @@ def test_the_real_thing(tmp_path: Path) -> None:
         assert memo.grown == (len(streams) == 1)
     assert streams[0] == streams[1]
     assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_backend_that_does_not_start_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, earlier: bool
+) -> None:
+    """Not even of the cases that its APIs cannot express: it has no version that they could be kept for."""
+    monkeypatch.syspath_prepend(HERE)
+    for adapter in (*[BACKENDS["paddle"]] * earlier, "miniatures:FailsAtStart"):
+        suite, ledger = load_suite(None, ["l1_loss"]), load_ledger()
+        memo = Memo(ledger, tmp_path / "memo")
+        selection = Selection((BackendSpec("paddle", adapter, paths=(str(HERE),)),), ("l1_loss",))
+        summary = run(suite, selection, ledger, tmp_path / "out", argv=[], memo=memo)
+    assert summary.lost.keys() == {"paddle"}
+    assert summary.exit_code == 3
+    assert not memo.grown
+    rows = read_stream(tmp_path / "out" / "run.jsonl", partial=True)
+    assert {row["status"] for row in rows if row["type"] == "result"} == {"notrun", "unsupported"}
