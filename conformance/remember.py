@@ -5,9 +5,10 @@ from typing import Any
 
 from conformance.child import Call, body
 from conformance.compare import Check
+from conformance.judge import check_names
 from conformance.load import Api, Case
 from conformance.memo import Kept, Memo, Page, hashed
-from conformance.record import Pair, Record
+from conformance.record import RELATED, Pair, Record
 from conformance.stream import HEARD
 from conformance.types import Reply, Request
 
@@ -23,9 +24,13 @@ class Recalled:
     answers: dict[int, Any] = field(default_factory=dict)
 
     def confirmed(self, version: str) -> bool:
-        """Whether the same version of the framework gave the same bits in all calls."""
+        """Whether the same version of the framework gave the same bits in all calls.
+
+        And whether every check that is due was written then: what lacks one is judged, never passed over.
+        """
         given = [self.answers[number] for number in self.numbers]
-        if version != self.kept.version:
+        own = sum(at < RELATED for at, _ in self.kept.lines)
+        if version != self.kept.version or own != len(check_names(self.case, self.api)):
             return False
         if not self.kept.answers:
             return True  # no call: the API cannot express the case

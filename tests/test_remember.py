@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from conformance import line
 from conformance.adapters import BACKENDS
 from conformance.judge import judge
 from conformance.ledger import load_ledger
 from conformance.load import load_operator, load_suite
-from conformance.memo import Memo
+from conformance.memo import Memo, Page
 from conformance.pool import BackendSpec
 from conformance.repeat_calls import Repeats
 from conformance.run import Selection, Summary, run
@@ -130,6 +131,24 @@ def test_a_backend_that_is_mended_conforms(go: Go) -> None:
     mended = go("Honest")
     assert {row["status"] for row in mended.results} == {"pass"}
     assert go("Honest").judged == 0
+
+
+@pytest.mark.parametrize("lacks", ["one", "all"])
+def test_what_lacks_a_check_is_judged(go: Go, monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
+    """A page that says less than is due is no verdict: the stream has every row all the same."""
+    first, write = go("Honest"), Page.write
+
+    def less(page: Page) -> bool:
+        for api, kept in page.pairs.items():
+            few = 1 if lacks == "one" else len(kept.lines)
+            page.keep(api, replace(kept, lines=kept.lines[few:], results=kept.results[few:]))
+        return write(page)
+
+    monkeypatch.setattr(Page, "write", less)
+    go("Honest")
+    again = go("Honest")
+    assert again.judged == 6
+    assert again.rows == first.rows
 
 
 def test_another_version_is_judged(go: Go) -> None:
