@@ -87,7 +87,7 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
     check_names(document, decl, definition.signature.parameters)
     apis = tuple(_api(document, decl, name) for name in decl.apis)
     check_cases(document, decl)
-    operator = Operator(decl.op, decl.family, decl.summary, decl, definition, apis, path)
+    operator = Operator(decl.op, decl.family, decl.summary, decl, definition, apis, path, document.digest)
     ids: dict[str, str] = {}
     for index, case in enumerate(decl.cases):
         for concrete in expand(document, operator, case, ("cases", index)):

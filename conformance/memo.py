@@ -128,15 +128,12 @@ class Memo:
         self.folder = folder or cache_folder() / "memo"
         self.limit = limit
         self._about = sha256(program().encode() + _encode(ledger.entries)).digest()
-        self._files: dict[Path, bytes] = {}
         self.grown = False
         """Whether anything was added."""
 
-    def page(self, case: Case) -> Page | None:
-        """Return what is kept of a case; None: nothing can be, for it stands in no file."""
-        if (about := self._file(case.op.file)) is None:
-            return None
-        name = sha256(about + case.id.encode()).hexdigest()[:40]
+    def page(self, case: Case) -> Page:
+        """Return what is kept of a case."""
+        name = sha256(self._about + f"{case.op.digest} {case.id}".encode()).hexdigest()[:40]
         path = self.folder / name[:2] / name[2:]
         return Page(path, _read(path))
 
@@ -144,14 +141,6 @@ class Memo:
         """If it has grown, remove what was not read for longest until the folder is within its limit."""
         if self.grown:  # else it is as the run before left it, and to look takes a second
             trim(self.folder, self.limit)
-
-    def _file(self, path: Path) -> bytes | None:
-        if path not in self._files:
-            try:
-                self._files[path] = sha256(self._about + path.read_bytes()).digest()
-            except OSError:
-                return None
-        return self._files[path]
 
 
 def hashed(reply: Reply) -> bytes:

@@ -60,8 +60,8 @@ class Remembering(Record):
 
     def open(self, case: Case) -> None:
         """Look up what is kept of a case that will be asked now."""
-        if self.memo is not None and self.repeats is None and (page := self.memo.page(case)) is not None:
-            self.pages[case.id] = page
+        if self.memo is not None and self.repeats is None:
+            self.pages[case.id] = self.memo.page(case)
 
     def recall(self, case: Case, api: Api, first: int) -> list[Call] | None:
         """Return the calls of a pair that an earlier run wrote, numbered from `first`; None: it did not."""

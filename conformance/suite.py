@@ -86,6 +86,8 @@ class Operator:
     definition: Definition
     apis: tuple[Api, ...]
     file: Path
+    digest: str
+    """Of the file as it was read: it may be edited while a run lasts."""
     cases: list[Case] = field(default_factory=list)
 
 

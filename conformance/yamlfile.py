@@ -2,6 +2,7 @@
 
 import math
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +46,7 @@ class YamlFile:
             raw = _read(path) if text is None else text.encode()
         except OSError as error:
             raise InvalidFileError(str(path), f"cannot be read: {error.strerror}") from error
+        self.digest = sha256(raw).hexdigest()
         if len(raw) > _MAX_BYTES:
             raise InvalidFileError(f"{path}:1:1", f"larger than {_MAX_BYTES} bytes", "split the file")
         try:

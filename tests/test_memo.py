@@ -40,14 +40,12 @@ def kept(*pieces: bytes | int) -> Kept:
 def known(memo: Memo, case: Case) -> dict[str, Kept]:
     """Return what is kept of a case."""
     page = memo.page(case)
-    assert page is not None
     return page.pairs
 
 
 def leave(memo: Memo, case: Case, what: Kept) -> None:
     """Keep something of a case."""
     page = memo.page(case)
-    assert page is not None
     page.keep("toy.op", what)
     assert page.write()
 
@@ -74,6 +72,16 @@ def test_what_judges_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, w
     else:
         monkeypatch.setattr(module, "program", lambda: "another")
     assert known(Memo(ledger, tmp_path / "memo"), case) == {}
+
+
+def test_a_file_that_is_edited_meanwhile_names_nothing(tmp_path: Path) -> None:
+    """What a run loaded is what its verdicts are of; those who load the file as it is now find nothing."""
+    case = case_in(tmp_path)
+    edited = case_in(tmp_path, TEXT + "# edited while the run lasts\n")
+    leave(Memo(Ledger({}), tmp_path / "memo"), case, kept(b"request"))
+    memo = Memo(Ledger({}), tmp_path / "memo")
+    assert known(memo, edited) == {}
+    assert known(memo, case) != {}
 
 
 def test_every_source_is_a_part_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +119,6 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(tmp_path: Path) -> Non
     case = case_in(tmp_path)
     (tmp_path / "taken").write_text("a file")
     page = Memo(Ledger({}), tmp_path / "taken").page(case)
-    assert page is not None
     page.keep("toy.op", kept(b"request"))
     assert not page.write()
 
@@ -129,14 +136,12 @@ def test_a_large_tensor_is_held_once(tmp_path: Path) -> None:
     requests = [request_of(large, np.ones(3)), request_of(np.ones(2), large), request_of(large * 2)]
     memo = Memo(Ledger({}), tmp_path / "memo")
     page = memo.page(case)
-    assert page is not None
     pieces = [page.pieces(request, body(request)) for request in requests]
     page.keep("toy.op", Kept("1.0", pieces))
     assert page.write()
     (path,) = (tmp_path / "memo").glob("*/*")
     assert 2 * large.nbytes < path.stat().st_size < 2.1 * large.nbytes
     back = memo.page(case)
-    assert back is not None
     again = [Call.numbered(7, each) for each in back.bodies(back.pairs["toy.op"])]
     assert again == [Call.of(request) for request in requests]
 
