@@ -33,6 +33,8 @@ LAST_WORDS = 64_000
 GATHERING_SECONDS = 0.002
 GATHERED = 1 << 20
 """For how long, and up to how many bytes, replies may gather before they are read."""
+HELD = "held"
+"""The folder of large tensors, beside those of the workers."""
 MAX_MESSAGE = 1 << 29
 """No message is longer; four characters of text, read as a length, are more."""
 
@@ -65,16 +67,23 @@ class Call:
     id: int
     data: bytes
     isolated: bool = False
+    held: int = 0
+    """Bytes of tensors in files."""
 
     @classmethod
-    def of(cls, request: Request) -> "Call":
+    def of(cls, request: Request, held: int = 0) -> "Call":
         """Encode a request."""
-        return cls(request.id, _encode(request), request.isolated)
+        return cls(request.id, _encode(request), request.isolated, held)
 
     @classmethod
-    def numbered(cls, number: int, body: bytes, *, isolated: bool = False) -> "Call":
+    def numbered(cls, number: int, body: bytes, *, isolated: bool = False, held: int = 0) -> "Call":
         """Give a request that was encoded already, as `body`, its number."""
-        return cls(number, _HEAD + _encode(number) + body, isolated)
+        return cls(number, _HEAD + _encode(number) + body, isolated, held)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it is in all."""
+        return len(self.data) + self.held
 
 
 def body(request: Request) -> bytes:
@@ -98,6 +107,7 @@ class Child:
     def __init__(self, spec: BackendSpec, folder: Path, log: Path, tell: Callable[[Any], None]) -> None:
         self._log, self._tell = log, tell
         self._swept = False
+        self._held = folder.parent / HELD
         environ = {**os.environ, **adapter_class(spec).environ}
         command = [spec.python, "-u", "-c", popen_bootstrapline]
         # Its own session: what it starts is ended with it, and Ctrl-C comes to us alone.
@@ -112,7 +122,7 @@ class Child:
                 start_new_session=True,
             )
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        hello = (spec.adapter, str(log), [*spec.paths, str(_own(folder.parent))])
+        hello = (spec.adapter, str(log), str(self._held), [*spec.paths, str(_own(folder.parent))])
         source = f"import os\nos.chdir({str(folder)!r})\n{worker.BOOTSTRAP}"
         self._thread = Thread(target=self._serve, args=(source, hello), daemon=True)
         self._thread.start()
@@ -133,6 +143,8 @@ class Child:
         self._sweep()
         self._popen.kill()
         self._outbox.put(None)
+        for unread in self._held.glob(f"{self._popen.pid}-*"):
+            unread.unlink(missing_ok=True)
 
     def wait(self, seconds: float) -> None:
         """Wait until a process that was killed is gone."""

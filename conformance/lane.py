@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from conformance.child import BackendSpec, Call, Child, batch, signal_name
+from conformance.hold import Hold
 from conformance.searches import Found, Searches
 from conformance.sequence import Failure, History, Limits, Suspicion
-from conformance.types import Death, Environment, Reply, Request
+from conformance.types import Death, Environment, Reply
 
 MAX_STARTS_IN_A_ROW = 3
 BATCH = 16
@@ -59,13 +60,14 @@ class Lane:
         folder: Path,
         window: int,
         limits: Limits,
+        hold: Hold,
         put: Callable[[tuple["Lane", int, Any]], None],
     ) -> None:
         self.spec = spec
         self.known: Environment | None = None
         """What the first worker said of itself."""
         self.lost = ""
-        self._folder, self._limits, self._put = folder, limits, put
+        self._folder, self._limits, self._hold, self._put = folder, limits, hold, put
         self._window, self._batch = window, max(1, min(BATCH, window // 4))
         self._generation = 0
         self._owed: deque[Call] = deque()
@@ -93,18 +95,17 @@ class Lane:
         """Whether everything is answered."""
         return not self._owed and not self._searches.pending
 
-    def submit(self, request: Request | Call) -> None:
+    def submit(self, call: Call) -> None:
         """Queue a request; it goes out with others."""
-        call = request if isinstance(request, Call) else Call.of(request)
         self._owed.append(call)
-        self._bytes += len(call.data)
+        self._bytes += call.size
         self.flush()
 
     def withdraw(self) -> None:
         """Forget what was not sent; a call that is suspected is made again all the same."""
         keep = max(self._sent, int(self._suspect is not None))
         while len(self._owed) > keep:
-            self._bytes -= len(self._owed.pop().data)
+            self._bytes -= self._owed.pop().size
 
     def flush(self) -> None:
         """Send what is queued, as far as the window goes; a part of a batch only to a worker with little."""
@@ -233,7 +234,9 @@ class Lane:
     def _reply(self, data: bytes) -> Said:
         try:
             reply = _REPLY.decode(data)
-        except msgspec.MsgspecError as error:
+            if reply.held:
+                reply = self._hold.reply(reply)
+        except (msgspec.MsgspecError, OSError, ValueError) as error:
             return self._at_fault(f"an answer that cannot be read ({error})")
         if not self._expects(reply.id):
             expected = self._owed[0].id if self._sent else None
@@ -336,7 +339,7 @@ class Lane:
 
     def _next(self) -> Call:
         call = self._owed.popleft()
-        self._bytes -= len(call.data)
+        self._bytes -= call.size
         return call
 
     def _forget_suspect(self) -> None:

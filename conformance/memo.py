@@ -19,27 +19,26 @@ from msgspec.structs import replace
 
 from conformance.cache import fingerprint, trim
 from conformance.folders import cache_folder
+from conformance.hold import Hold
 from conformance.ledger import Ledger
 from conformance.suite import Case
-from conformance.types import Array, Outcome, Reply, Request, Status
+from conformance.types import Outcome, Reply, Request, Status
 
 LIMIT = 1 << 30
 """Bytes that the folder may hold; the entries that were not read for longest go first."""
 LARGEST = 64 << 20
 """Bytes of the largest entry that is kept."""
-LONG = 1 << 14
-"""Bytes from which a tensor is held once for all requests that have it."""
 _HASH = 32
-
-Pieces = list[bytes | int]
-"""An encoded request without its number: bytes, and numbers of tensors that stand between them."""
 
 
 class Kept(msgspec.Struct, array_like=True):
     """All of a pair of a case and an API: what it was asked, what came, and what was written of it."""
 
     version: str
-    requests: list[Pieces] = []
+    requests: list[bytes] = []
+    """Encoded, without their numbers."""
+    held: list[tuple[str, ...]] = []
+    """The large tensors of each, which have files of their own."""
     answers: list[bytes] = []
     """A hash of each answer, in the order of the requests."""
     lines: list[tuple[int, bytes]] = []
@@ -51,52 +50,28 @@ class Kept(msgspec.Struct, array_like=True):
     """What claims got from it."""
 
 
-class _File(msgspec.Struct, array_like=True):
-    tensors: list[bytes]
-    pairs: dict[str, Kept]
-
-
-_decoder = msgspec.msgpack.Decoder(_File)
+_decoder = msgspec.msgpack.Decoder(dict[str, Kept])
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Page:
     """What is kept of one case, by API."""
 
-    def __init__(self, path: Path, known: _File | None) -> None:
-        self._path = path
-        self.tensors, self.pairs = (known.tensors, known.pairs) if known else ([], {})
-        self._places: dict[bytes, int] = {}
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._path = folder, _place(folder, name)
+        self.pairs = _read(self._path) or {}
         self._changed = False
 
-    def bodies(self, kept: Kept) -> list[bytes]:
-        """Return the requests of a pair, put together again."""
-        return [
-            piece
-            if len(pieces) == 1 and isinstance(piece := pieces[0], bytes)
-            else b"".join(self.tensors[each] if isinstance(each, int) else each for each in pieces)
-            for pieces in kept.requests
-        ]
+    def put_back(self, kept: Kept, hold: Hold) -> bool:
+        """Have the large tensors of a pair where workers read them; False: one is not kept any more."""
+        return all(hold.borrow(name, _place(self._folder, name)) for names in kept.held for name in names)
 
-    def pieces(self, request: Request, body: bytes) -> Pieces:
-        """Take an encoded request apart: a large tensor that many requests have is held once."""
-        arrays = [*request.tensors.values(), request.cotangent, *request.directions.values()]
-        found, begin = Pieces(), 0
-        for data in (each.data for each in arrays if isinstance(each, Array) and len(each.data) >= LONG):
-            place = body.find(data[:LONG], begin)
-            if place < 0 or body[place : place + len(data)] != data:
-                continue
-            found += [body[begin:place], self._place(data)]
-            begin = place + len(data)
-        return [*found, body[begin:]]
-
-    def _place(self, data: bytes) -> int:
-        if not self._places:
-            self._places = {each: place for place, each in enumerate(self.tensors)}
-        if data not in self._places:
-            self._places[data] = len(self.tensors)
-            self.tensors.append(data)
-        return self._places[data]
+    def take_over(self, request: Request, hold: Hold) -> None:
+        """Keep the large tensors of a request, which are where workers read them."""
+        for name in request.held:
+            path = _place(self._folder, name)
+            if hold.sizes[name] <= LARGEST and not path.exists():
+                hold.lend(name, path)
 
     def keep(self, api: str, kept: Kept) -> None:
         """Take down what became of a pair."""
@@ -107,7 +82,7 @@ class Page:
         """Leave it for the next run; a folder that cannot be written costs time and nothing else."""
         if not self._changed:
             return False
-        content = _encode(_File(self.tensors, self.pairs))
+        content = _encode(self.pairs)
         if len(content) > LARGEST:
             return False
         with suppress(OSError):
@@ -134,8 +109,7 @@ class Memo:
     def page(self, case: Case) -> Page:
         """Return what is kept of a case."""
         name = sha256(self._about + f"{case.op.digest} {case.id}".encode()).hexdigest()[:40]
-        path = self.folder / name[:2] / name[2:]
-        return Page(path, _read(path))
+        return Page(self.folder, name)
 
     def trim(self) -> None:
         """If it has grown, remove what was not read for longest until the folder is within its limit."""
@@ -158,7 +132,11 @@ def program() -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> _File | None:
+def _place(folder: Path, name: str) -> Path:
+    return folder / name[:2] / name[2:]
+
+
+def _read(path: Path) -> dict[str, Kept] | None:
     try:
         data = path.read_bytes()
         os.utime(path)

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from conformance.adapters import BACKENDS
-from conformance.child import BackendSpec, Call, adapter_class
+from conformance.child import HELD, BackendSpec, Call, adapter_class
 from conformance.errors import UsageError
+from conformance.hold import Hold
 from conformance.lane import Answer, Fault, Lane, Lost
 from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
 from conformance.types import Environment, Request
@@ -78,6 +79,8 @@ class Pool:
     ) -> None:
         self._events: SimpleQueue[tuple[Lane, int, Any]] = SimpleQueue()
         self._scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
+        self.hold = Hold(self._scratch / HELD)
+        self.hold.folder.mkdir()
         self._early: deque[Said] = deque()
         self._looked = 0.0
         self._started = False
@@ -89,7 +92,7 @@ class Pool:
             for number in range(adapter_class(spec).lanes):
                 folder = self._scratch / f"{spec.name}-{number}"
                 folder.mkdir()
-                self._lanes[spec.name].append(Lane(spec, folder, window, limits, self._events.put))
+                self._lanes[spec.name].append(Lane(spec, folder, window, limits, self.hold, self._events.put))
         self._all = [lane for lanes in self._lanes.values() for lane in lanes]
 
     def start(self) -> None:
@@ -143,7 +146,12 @@ class Pool:
         if chosen.lost:
             self._early.append((backend, request.id, Lost(chosen.lost)))
         else:
-            chosen.submit(request)
+            chosen.submit(request if isinstance(request, Call) else self.call(request))
+
+    def call(self, request: Request) -> Call:
+        """Encode a request, its large tensors left in files."""
+        held = self.hold.request(request)
+        return Call.of(held, self.hold.size(held.held))
 
     def withdraw(self) -> None:
         """Forget what no worker has been sent yet: it will have no answer."""

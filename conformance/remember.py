@@ -5,6 +5,7 @@ from typing import Any
 
 from conformance.child import Call, body
 from conformance.compare import Check
+from conformance.hold import Hold
 from conformance.judge import check_names
 from conformance.load import Api, Case
 from conformance.memo import Kept, Memo, Page, hashed
@@ -53,6 +54,8 @@ class Remembering(Record):
     """A record that knows what earlier runs wrote."""
 
     memo: Memo | None = None
+    hold: Hold | None = None
+    """Where workers read large tensors; None: they are sent."""
     pages: dict[str, Page] = field(default_factory=dict)
     recalled: dict[int, Recalled] = field(default_factory=dict)
     keeping: dict[int, Keeping] = field(default_factory=dict)
@@ -60,7 +63,7 @@ class Remembering(Record):
 
     def open(self, case: Case) -> None:
         """Look up what is kept of a case that will be asked now."""
-        if self.memo is not None and self.repeats is None:
+        if self.memo is not None and self.hold is not None and self.repeats is None:
             self.pages[case.id] = self.memo.page(case)
 
     def recall(self, case: Case, api: Api, first: int) -> list[Call] | None:
@@ -68,27 +71,34 @@ class Remembering(Record):
         page = self.pages.get(case.id)
         if page is None or (kept := page.pairs.get(api.name)) is None:
             return None
-        bodies = page.bodies(kept)
-        pair = Recalled(case, api, kept, range(first, first + max(1, len(bodies))))
+        assert self.hold is not None
+        if not page.put_back(kept, self.hold):
+            return None
+        pair = Recalled(case, api, kept, range(first, first + max(1, len(kept.requests))))
         self.recalled.update(dict.fromkeys(pair.numbers, pair))
         alone = api.backend in case.isolated
         return [
-            Call.numbered(number, each, isolated=alone)
-            for number, each in zip(pair.numbers, bodies, strict=False)
+            Call.numbered(number, body, isolated=alone, held=self.hold.size(held))
+            for number, body, held in zip(pair.numbers, kept.requests, kept.held, strict=False)
         ]
 
     def keep(self, case: Case, api: Api, requests: list[Request], first: int) -> list[Call]:
         """Encode the calls of a pair, and take down what will become of it."""
-        page = self.pages.get(case.id)
-        if page is None:
+        page, hold = self.pages.get(case.id), self.hold
+        if hold is None:
             return [Call.of(request) for request in requests]
+        requests = [hold.request(request) for request in requests]
+        if page is None:
+            return [Call.of(request, hold.size(request.held)) for request in requests]
+        for request in requests:
+            page.take_over(request, hold)
         bodies = [body(request) for request in requests]
-        kept = Kept("", [page.pieces(request, each) for request, each in zip(requests, bodies, strict=True)])
+        kept = Kept("", bodies, [request.held for request in requests])
         found = Keeping(page, kept, range(first, first + len(requests)))
         self.kept[case.id, api.name] = found
         self.keeping.update(dict.fromkeys(found.numbers, found))
         return [
-            Call.numbered(request.id, each, isolated=request.isolated)
+            Call.numbered(request.id, each, isolated=request.isolated, held=hold.size(request.held))
             for request, each in zip(requests, bodies, strict=True)
         ]
 

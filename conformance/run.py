@@ -62,6 +62,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     stream = SafeStream(out / "run.jsonl")
     line = Line(suite, selection, ledger, stream, plan, repeats, progress=progress, oracle=oracle, memo=memo)
     workers = pool or Pool(list(selection.backends), timeout)
+    line.hold = workers.hold
     try:
         with sparing(), workers:
             line.header(earlier.argv if earlier else argv or sys.argv[1:])

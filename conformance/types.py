@@ -50,6 +50,8 @@ class Array(msgspec.Struct, frozen=True, tag=True):
     shape: tuple[int, ...]
     data: bytes
     layout: Layout = "contiguous"
+    held: str = ""
+    """On its way: the name of the file that has the data; see `hold`."""
 
 
 class Raised(msgspec.Struct, frozen=True, tag=True):
@@ -99,6 +101,8 @@ class Request(msgspec.Struct, frozen=True):
     cotangent: Array | None = None
     directions: dict[str, Array] = {}
     isolated: bool = False
+    held: tuple[str, ...] = ()
+    """The files that its tensors are in."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -114,6 +118,8 @@ class Reply(msgspec.Struct, frozen=True):
     """What the call changed of its process (its rounding mode, its folder, …); it was put back."""
     spoiled: bool = False
     """The process cannot be made what it was, or has little memory left: the worker is replaced."""
+    held: bool = False
+    """Whether tensors of it are in files."""
 
 
 class Death(msgspec.Struct, frozen=True, tag=True):

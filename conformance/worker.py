@@ -16,6 +16,7 @@ import msgspec
 
 from conformance.adapters.base import Adapter, said_by
 from conformance.errors import BindingError
+from conformance.hold import Held
 from conformance.memory import MEMORY, Limit, Watermark, limit_files, room, shorten
 from conformance.process import Process
 from conformance.types import Raised, Reply, Request
@@ -69,11 +70,11 @@ class Attended:
         return self._limit.spent()
 
 
-def serve(channel: Any, spec: str, log: str, beyond: int | None = None) -> None:
+def serve(channel: Any, spec: str, log: str, shared: str, beyond: int | None = None) -> None:
     """Answer requests until the channel closes.
 
     Whatever a framework prints, from Python or from C++, on fd 1 or 2, goes to `log`: the protocol has
-    descriptors of its own. `beyond` is how many bytes it may use after its start, if not `memory.room`.
+    descriptors of its own. In the folder `shared` are large tensors. `beyond` is how many bytes it may use after its start, if not `memory.room`.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers
@@ -90,13 +91,13 @@ def serve(channel: Any, spec: str, log: str, beyond: int | None = None) -> None:
     except BaseException as error:  # noqa: BLE001 - reported to the parent, which ends the backend
         channel.send(("failed", f"{type(error).__name__}: {said_by(error)}"))
         return
-    attended = Attended(adapter, room() if beyond is None else beyond)
+    attended, held = Attended(adapter, room() if beyond is None else beyond), Held(shared)
     channel.send(("ready", msgspec.msgpack.encode(environment)))
     decoder = msgspec.msgpack.Decoder(list[Request])
     for message in channel:
         for request in decoder.decode(message):
             try:
-                reply = attended.execute(request)
+                reply = held.reply(attended.execute(held.request(request)))
             except BindingError as error:
                 channel.send(("fault", request.id, str(error)))
             else:
@@ -119,7 +120,7 @@ def _end_with_parent() -> None:
 # (its NumPy above all) come first.
 BOOTSTRAP = """
 import sys
-spec, log, paths, *more = channel.receive()
+spec, log, shared, paths, *more = channel.receive()
 for path in paths:
     if path not in sys.path:
         sys.path.append(path)
@@ -128,5 +129,5 @@ try:
 except Exception as error:  # this interpreter lacks NumPy or msgspec, or is too old for us
     channel.send(("failed", "%s: %s" % (type(error).__name__, error)))
 else:
-    serve(channel, spec, log, *more)
+    serve(channel, spec, log, shared, *more)
 """

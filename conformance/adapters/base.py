@@ -196,7 +196,7 @@ class Adapter(ABC):
                 gradients = self._gradients(cotangent, call, raw, tensors, wanted)
             # Last, because a backward pass can write where it should not as well as a forward one.
             self._phase = "read"
-            mutated = tuple(n for n, a in request.tensors.items() if self.read(tensors[n]).data != a.data)
+            mutated = tuple(n for n, a in request.tensors.items() if not same_bits(self.read(tensors[n]).data, a.data))
         except BaseException as error:  # noqa: BLE001 - a framework's SystemExit is a result too
             return self._raised(error), gradients, mutated
         return output, gradients, mutated
@@ -263,6 +263,13 @@ class Adapter(ABC):
                 raise BindingError(f"{api} is no operator of {self.name}")
             self._resolved[api] = entry
         return self._resolved[api]
+
+
+def same_bits(read: bytes, given: bytes) -> bool:
+    """Whether two buffers are equal; one that is a file's is compared by words, for Python takes it byte by byte."""
+    if type(given) is bytes:
+        return read == given
+    return len(read) == len(given) and np.array_equal(*(np.frombuffer(each, np.uint8) for each in (read, given)))
 
 
 def said_by(error: BaseException) -> str:

@@ -79,6 +79,8 @@ class RecordingPool(Pool):
     """Has no workers: keeps each request, and answers that its backend is lost."""
 
     file: ClassVar[IO[bytes]]
+    hold = None
+    """What is recorded has its tensors in it."""
 
     def __init__(self, specs: list[BackendSpec], *_: Any, **__: Any) -> None:
         self.specs, self.owed = specs, list[tuple[str, int, Lost]]()
