@@ -23,7 +23,7 @@ from conformance.types import Death, Environment, Reply
 
 MAX_STARTS_IN_A_ROW = 3
 BATCH = 16
-EAGER = 512
+EAGER = 8192
 """How many requests a worker may owe while it starts or is late: the others are kept busy meanwhile."""
 EAGER_BYTES = 32 << 20
 DYING_SECONDS = 5.0

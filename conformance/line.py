@@ -1,6 +1,6 @@
 """The line that every case travels: ask the oracle and the workers, judge and classify what they answer."""
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -32,7 +32,7 @@ class Line(Remembering):
     asked: dict[int, tuple[Case, Api, Expectation | None]] = field(default_factory=dict)
     families: dict[int, Family] = field(default_factory=dict)
     origins: Origins = field(default_factory=Origins)
-    unsent: deque[tuple[str, int, Unsent]] = field(default_factory=deque)
+    unsent: dict[str, deque[tuple[int, Unsent]]] = field(default_factory=lambda: defaultdict(deque))
     memory: Watermark = field(default_factory=Watermark)
     number: int = 0
 
@@ -49,7 +49,7 @@ class Line(Remembering):
             calls = self.recall(case, api, first)
             why = inexpressible(case, api) if not calls else ""
             if why:
-                self.unsent.append((api.backend, first, Unsent(why)))
+                self.unsent[api.backend].append((first, Unsent(why)))
             if calls is not None:
                 self.number += max(1, len(calls))
             elif why:
@@ -134,12 +134,10 @@ class Line(Remembering):
             self.hear(backend, number, answer)
         if until_idle:
             self.meet_all(pool)
-        for _ in range(len(self.unsent)):
-            backend, number, why = self.unsent.popleft()
-            if self.meet(pool, backend):  # its version decides what the ledger says
-                self.hear(backend, number, why)
-            else:
-                self.unsent.append((backend, number, why))
+        for backend, waiting in self.unsent.items():
+            if waiting and self.meet(pool, backend):  # its version decides what the ledger says
+                while waiting:
+                    self.hear(backend, *waiting.popleft())
         self.memory.look()
 
     def hear(self, backend: str, number: int, answer: Any) -> None:

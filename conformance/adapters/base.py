@@ -266,10 +266,11 @@ class Adapter(ABC):
 
 
 def same_bits(read: bytes, given: bytes) -> bool:
-    """Whether two buffers are equal; one that is a file's is compared by words, for Python takes it byte by byte."""
-    if type(given) is bytes:
+    """Whether two buffers are equal; a file's is compared by words, for Python takes it byte by byte."""
+    if type(given) is bytes or len(read) != len(given):
         return read == given
-    return len(read) == len(given) and np.array_equal(*(np.frombuffer(each, np.uint8) for each in (read, given)))
+    word = np.uint64 if len(read) % 8 == 0 else np.uint8
+    return np.array_equal(np.frombuffer(read, word), np.frombuffer(given, word))
 
 
 def said_by(error: BaseException) -> str:
