@@ -66,12 +66,14 @@ class Page:
         """Have the large tensors of a pair where workers read them; False: one is not kept any more."""
         return all(hold.borrow(name, _place(self._folder, name)) for names in kept.held for name in names)
 
-    def take_over(self, request: Request, hold: Hold) -> None:
-        """Keep the large tensors of a request, which are where workers read them."""
+    def take_over(self, request: Request, hold: Hold) -> bool:
+        """Keep the large tensors of a request, which are where workers read them; say whether one is new."""
+        grown = False
         for name in request.held:
             path = _place(self._folder, name)
             if hold.sizes[name] <= LARGEST and not path.exists():
-                hold.lend(name, path)
+                grown |= hold.lend(name, path)
+        return grown
 
     def keep(self, api: str, kept: Kept) -> None:
         """Take down what became of a pair."""

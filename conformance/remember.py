@@ -90,8 +90,9 @@ class Remembering(Record):
         requests = [hold.request(request) for request in requests]
         if page is None:
             return [Call.of(request, hold.size(request.held)) for request in requests]
+        assert self.memo is not None
         for request in requests:
-            page.take_over(request, hold)
+            self.memo.grown |= page.take_over(request, hold)
         bodies = [body(request) for request in requests]
         kept = Kept("", bodies, [request.held for request in requests])
         found = Keeping(page, kept, range(first, first + len(requests)))

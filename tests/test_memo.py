@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from conformance import memo as module
 from conformance.adapters import BACKENDS
+from conformance.adapters.base import numpy_of
 from conformance.arrays import to_wire
 from conformance.child import Call, body
+from conformance.hold import Held, Hold
 from conformance.ledger import Ledger, load_ledger
 from conformance.load import load_operator
 from conformance.memo import Kept, Memo, hashed
@@ -32,9 +35,9 @@ def case_in(folder: Path, text: str = TEXT) -> Case:
     return load_operator(path).cases[0]
 
 
-def kept(*pieces: bytes | int) -> Kept:
+def kept(request: bytes) -> Kept:
     """Make something to keep."""
-    return Kept("1.0", [list(pieces)], [b"hash"], [(0, b"{}\n")], [("pass", "ok")], ["entry"], [])
+    return Kept("1.0", [request], [()], [b"hash"], [(0, b"{}\n")], [("pass", "ok")], ["entry"], [])
 
 
 def known(memo: Memo, case: Case) -> dict[str, Kept]:
@@ -129,21 +132,53 @@ def request_of(*arrays: np.ndarray) -> Request:
     return Request(7, Binding("toy.op", {}), tensors, {"p": 1.5}, ("t0",), to_wire(arrays[0]))
 
 
-def test_a_large_tensor_is_held_once(tmp_path: Path) -> None:
-    """However many requests have it; put together again they are the same bytes, under their own numbers."""
+def holds(folder: Path, *names: str) -> list[Hold]:
+    """Make folders of large tensors, as runs have them."""
+    made = [Hold(folder / name) for name in names]
+    for each in made:
+        each.folder.mkdir()
+    return made
+
+
+def test_a_large_tensor_is_kept_once(tmp_path: Path) -> None:
+    """However many requests have it, in a file of its own; a later run has it where its workers read."""
     case = case_in(tmp_path)
     large = np.arange(40_000, dtype=np.float64)
-    requests = [request_of(large, np.ones(3)), request_of(np.ones(2), large), request_of(large * 2)]
+    first, later = holds(tmp_path, "first", "later")
+    asked = [request_of(large, np.ones(3)), request_of(np.ones(2), large), request_of(large * 2)]
+    requests = [first.request(each) for each in asked]
     memo = Memo(Ledger({}), tmp_path / "memo")
     page = memo.page(case)
-    pieces = [page.pieces(request, body(request)) for request in requests]
-    page.keep("toy.op", Kept("1.0", pieces))
+    assert [page.take_over(each, first) for each in requests] == [True, False, True]
+    page.keep("toy.op", Kept("1.0", [body(each) for each in requests], [each.held for each in requests]))
     assert page.write()
+    sizes = sorted(path.stat().st_size for path in (tmp_path / "memo").glob("*/*"))
+    assert sizes[0] < 2000
+    assert sizes[1:] == [large.nbytes] * 2
+    back = memo.page(case).pairs["toy.op"]
+    assert memo.page(case).put_back(back, later)
+    assert [Call.numbered(7, each) for each in back.requests] == [Call.of(each) for each in requests]
+    read = msgspec.msgpack.decode(Call.numbered(7, back.requests[0]).data, type=Request)
+    np.testing.assert_array_equal(numpy_of(Held(str(later.folder)).request(read).tensors["t0"]), large)
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_what_lacks_a_large_tensor_is_asked_anew(tmp_path: Path, how: str) -> None:
+    """The folder's limit may have taken it, or a disk changed it; then it is kept again."""
+    case = case_in(tmp_path)
+    first, later, last = holds(tmp_path, "first", "later", "last")
+    request = first.request(request_of(np.arange(40_000, dtype=np.float64)))
+    page = Memo(Ledger({}), tmp_path / "memo").page(case)
+    page.take_over(request, first)
     (path,) = (tmp_path / "memo").glob("*/*")
-    assert 2 * large.nbytes < path.stat().st_size < 2.1 * large.nbytes
-    back = memo.page(case)
-    again = [Call.numbered(7, each) for each in back.bodies(back.pairs["toy.op"])]
-    assert again == [Call.of(request) for request in requests]
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[::-1])
+    pair = Kept("1.0", [body(request)], [request.held])
+    assert not page.put_back(pair, later)
+    assert page.take_over(request, first)
+    assert page.put_back(pair, last)
 
 
 @pytest.mark.parametrize("number", [0, 127, 128, 255, 256, 65_535, 65_536, 1 << 40])

@@ -196,7 +196,9 @@ class Adapter(ABC):
                 gradients = self._gradients(cotangent, call, raw, tensors, wanted)
             # Last, because a backward pass can write where it should not as well as a forward one.
             self._phase = "read"
-            mutated = tuple(n for n, a in request.tensors.items() if not same_bits(self.read(tensors[n]).data, a.data))
+            mutated = tuple(
+                n for n, a in request.tensors.items() if not same_bits(self.read(tensors[n]).data, a.data)
+            )
         except BaseException as error:  # noqa: BLE001 - a framework's SystemExit is a result too
             return self._raised(error), gradients, mutated
         return output, gradients, mutated
