@@ -20,8 +20,9 @@ class JaxAdapter(Adapter):
     namespaces = ("jax.nn", "jax.scipy.special")
     entries = ("jax.lax.logistic",)
     # `jax.nn` also shows modules and functions of `jax.numpy`.
-    homes = ("jax._src.lax", "jax._src.nn.functions", "jax._src.ops.special", "jax._src.scipy.special")
+    homes = ("jax.lax", "jax._src.nn.functions", "jax._src.ops.special", "jax._src.scipy.special")
     dialect = "conformance_jax.dialect:Jax"
+    lanes = 2  # it compiles each operation for each shape and dtype
     environ = {  # noqa: RUF012 - read only
         "JAX_PLATFORMS": "cpu",
         "OMP_NUM_THREADS": "1",
