@@ -59,9 +59,9 @@ $(VERSIONS)/.ready: constraints-versions.txt
 	$(VERSIONS)/bin/python -m pip install -q -r constraints-versions.txt
 	touch $@
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt docs/jax/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -c constraints.txt -e '.[all,dev]'
+	$(PY) -m pip install -q -c constraints.txt -e '.[all,dev]' -e docs/jax
 	touch $@
 
 $(VENV)/.fuzz: $(VENV)/.ready

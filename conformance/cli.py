@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from conformance import cli_runs
+from conformance import cli_runs, plugins
 from conformance.adapters import BACKENDS
-from conformance.cli_app import DEFAULT_OUT, CasesOption, LedgerOption, OpOption, app, chosen
+from conformance.cli_app import DEFAULT_OUT, BackendOption, CasesOption, LedgerOption, OpOption, app, chosen
 from conformance.errors import Exit, OutputError, StoppedError, UsageError
 from conformance.index import names
 
@@ -28,11 +29,18 @@ if TYPE_CHECKING:
 __all__ = ["app", "cli_runs"]
 
 
-def load_suite(root: Path | None = None, ops: Iterable[str] = ()) -> list["Operator"]:
+def load_suite(
+    root: Path | None = None, ops: Iterable[str] = (), backends: Iterable[str] = ()
+) -> list["Operator"]:
     """Load the suite with what that takes; `list` takes less."""
     from conformance import load  # noqa: PLC0415
 
-    return load.load_suite(root, ops)
+    return load.load_suite(root, ops, backends)
+
+
+def _with_binding(cases: Path | None, case: str, api: str) -> list["Operator"]:
+    """Load the operator of a case; if the API is a third-party backend's, as that binds it too."""
+    return load_suite(cases, [case.partition("/")[0]], plugins.among([api.partition(".")[0]]))
 
 
 def _binding(case: "Case", name: str) -> "Api":
@@ -43,7 +51,19 @@ def _binding(case: "Case", name: str) -> "Api":
     raise UsageError(f"{case.op.name} has no API {name!r}; it has {known}")
 
 
-@app.command("run")
+class _RunCommand(TyperCommand):
+    """`run`, whose help says which backends other distributions have brought."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Look them up only when somebody asks for help."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("Backends"):
+            formatter.write_text(f"Without --backend: {', '.join(BACKENDS)}.")
+            for line in plugins.described():
+                formatter.write_text(f"Also installed: {line}")
+
+
+@app.command("run", cls=_RunCommand)
 def run_command(
     backend: Annotated[
         list[str] | None, typer.Option("--backend", help="NAME or NAME=PYTHON (repeatable).")
@@ -89,7 +109,7 @@ def run_command(
     # With `--repeat` each call that kills its worker does so several times in a row.
     with closing(Pool(list(specs), timeout, deaths=repeat * MAX_DEATHS_IN_A_ROW)) as pool:
         pool.start()  # their frameworks are imported while the cases are loaded
-        suite, known = chosen(cases, op), load_ledger(ledger)
+        suite, known = chosen(cases, op, [spec.name for spec in specs]), load_ledger(ledger)
         foreign = cases is not None and ledger is None
         selection = Selection(specs, tuple(op or ()), tuple(api or ()), keyword, foreign, part)
         _ = selection.plan(suite)  # an empty one leaves no folder behind
@@ -184,9 +204,10 @@ def list_command(
     op: OpOption = None,
     cases: CasesOption = None,
     ids: Annotated[bool, typer.Option("--ids", help="Every case id, one a line.")] = False,
+    backend: BackendOption = None,
 ) -> None:
-    """List operators and their APIs, or every case id."""
-    found = names(cases)
+    """List operators and their APIs, or every case id; and which backends are installed beside ours."""
+    found = names(cases, backends=backend or ())
     unknown = set(op or ()) - {each.op for each in found}
     if unknown:
         raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(each.op for each in found)}")
@@ -197,6 +218,8 @@ def list_command(
             print("\n".join(each.cases))
         else:
             print("\n".join([f"{each.op}  {len(each.cases)} cases", *(f"  {api}" for api in each.apis)]))
+    for line in () if ids or op else plugins.described():
+        print(f"backend {line}: `conformance list --backend {line.partition(' ')[0]}` lists its APIs too")
 
 
 @app.command("show")
@@ -211,7 +234,7 @@ def show_command(
     from conformance.load import find_case  # noqa: PLC0415
     from conformance.run import expectation, resolved_params  # noqa: PLC0415 - only what shows a case
 
-    found = find_case(load_suite(cases, [case.partition("/")[0]]), case)
+    found = find_case(_with_binding(cases, case, api), case)
     binding = _binding(found, api) if api else found.op.apis[0]
     np.set_printoptions(linewidth=78, threshold=60, precision=9)
     print(f"{found.id}\n  {found.where}\n  {found.domain}: {found.why}")
@@ -248,7 +271,7 @@ def repro_command(
     from conformance.load import find_case  # noqa: PLC0415
     from conformance.repro import script  # noqa: PLC0415 - only this command writes scripts
 
-    found = find_case(load_suite(cases, [case.partition("/")[0]]), case)
+    found = find_case(_with_binding(cases, case, api), case)
     binding = _binding(found, api)
     stream = list(read_run(results, partial=True))
     versions = {row["backend"]: row["version"] for row in stream if row["type"] == "backend"}
@@ -266,7 +289,12 @@ def repro_command(
 
 
 @app.command("check")
-def check_command(op: OpOption = None, cases: CasesOption = None, ledger: LedgerOption = None) -> None:
+def check_command(
+    op: OpOption = None,
+    cases: CasesOption = None,
+    ledger: LedgerOption = None,
+    backend: BackendOption = None,
+) -> None:
     """Validate every case file, claim and ledger entry, without a framework.
 
     The cases of the shipped ops also have to reach every branch, regime and pair of parameter values.
@@ -274,7 +302,11 @@ def check_command(op: OpOption = None, cases: CasesOption = None, ledger: Ledger
     from conformance.checking import check_files  # noqa: PLC0415 - only here
     from conformance.ledger import load_ledger  # noqa: PLC0415
 
-    known, found = load_ledger(ledger), check_files(cases, op or ())
+    known = load_ledger(ledger)
+    for name in backend or ():
+        plugins.find(name)
+    # A ledger of a third-party backend is held against what that binds.
+    found = check_files(cases, op or (), [*(backend or ()), *known.entries])
     if (cases is None and not op) or ledger is not None:
         known.check(found)
     entries = sum(len(e) for e in known.entries.values())

@@ -1,5 +1,6 @@
 """The command line's application, and what its commands share."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,10 +24,16 @@ LedgerOption = Annotated[
     Path | None, typer.Option("--ledger", help="Folder of the ledger of known discrepancies.")
 ]
 OpOption = Annotated[list[str] | None, typer.Option("--op", help="Only this operator (repeatable).")]
+BackendOption = Annotated[
+    list[str] | None,
+    typer.Option("--backend", help="Also what the package of this backend binds (repeatable)."),
+]
 DEFAULT_OUT = Path("reports/latest")
 
 
-def chosen(cases: Path | None, ops: list[str] | None = None) -> list["Operator"]:
+def chosen(
+    cases: Path | None, ops: list[str] | None = None, backends: Iterable[str] = ()
+) -> list["Operator"]:
     """Load the suite, or the operators asked for.
 
     Raises:
@@ -35,7 +42,7 @@ def chosen(cases: Path | None, ops: list[str] | None = None) -> list["Operator"]
     """
     from conformance.load import load_suite  # noqa: PLC0415 - `list` and `--help` load no suite
 
-    suite = load_suite(cases, ops or ())
+    suite = load_suite(cases, ops or (), backends)
     unknown = set(ops or ()) - {op.name for op in suite}
     if unknown:
         raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(op.name for op in suite)}")

@@ -58,7 +58,7 @@ def report_command(
     from conformance.publish.formats import write_badges, write_report  # noqa: PLC0415 - only here
     from conformance.report.facts import facts_of  # noqa: PLC0415
 
-    suite, known = load_suite(cases), load_ledger(ledger)
+    suite, known = load_suite(cases, backends=_bound(runs)), load_ledger(ledger)
     rows = list(_rows(runs, suite, known, foreign=cases is not None and ledger is None))
     facts = facts_of(rows)
     changes = _changes(against, facts) if against else None
@@ -97,7 +97,7 @@ def compare_command(
         from conformance.report.links import COMPARE  # noqa: PLC0415
         from conformance.report.site import Site, write_site  # noqa: PLC0415
 
-        site = Site(facts, load_suite(cases), load_ledger(ledger), changes)
+        site = Site(facts, load_suite(cases, backends=_bound([new])), load_ledger(ledger), changes)
         print(write_site(site, out or DEFAULT_OUT).with_name(COMPARE))
     else:
         from rich.console import Console  # noqa: PLC0415
@@ -125,7 +125,7 @@ def merge_command(
     from conformance.stream import write_stream  # noqa: PLC0415
 
     foreign = cases is not None and ledger is None
-    rows = merge(runs, load_suite(cases), load_ledger(ledger), foreign=foreign)
+    rows = merge(runs, load_suite(cases, backends=_bound(runs)), load_ledger(ledger), foreign=foreign)
     write_stream(out / "run.jsonl", rows)
     print(out / "run.jsonl")
     raise typer.Exit(int(rows[-1]["exit"]))
@@ -140,6 +140,18 @@ def _rows(runs: list[Path], suite: list["Operator"], known: "Ledger", *, foreign
         if len(runs) == 1
         else iter(merge(runs, suite, known, foreign=foreign))
     )
+
+
+def _bound(runs: list[Path]) -> list[str]:
+    """Return the third-party backends that these runs bound and that are installed here too."""
+    from conformance import plugins  # noqa: PLC0415
+    from conformance.fold import read_run  # noqa: PLC0415
+
+    if not plugins.installed():
+        return []
+    heads = [next(read_run(path, partial=True), {}) for path in runs]
+    bound = [name for head in heads for name in (head.get("suite") or {}).get("bindings") or ()]
+    return plugins.among(name.partition("/")[0] for name in bound)
 
 
 def _changes(against: Path, facts: "Facts") -> "Changes":
@@ -183,4 +195,5 @@ def ledger_update_command(
     from conformance.propose import proposals  # noqa: PLC0415 - only here
     from conformance.stream import read_stream  # noqa: PLC0415
 
-    sys.stdout.write(proposals(list(read_stream(results, partial=True)), load_suite(cases)))
+    suite = load_suite(cases, backends=_bound([results]))
+    sys.stdout.write(proposals(list(read_stream(results, partial=True)), suite))

@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 import conformance
+from conformance import plugins
+from conformance.adapters import BACKENDS
 from conformance.folders import cache_folder
 
 KEPT = 8
@@ -27,22 +29,23 @@ class Names(msgspec.Struct, array_like=True):
 _decoder = msgspec.msgpack.Decoder(list[Names])
 
 
-def names(root: Path | None, folder: Path | None = None) -> list[Names]:
+def names(root: Path | None, folder: Path | None = None, backends: Iterable[str] = ()) -> list[Names]:
     """Return the names in the case files below `root` (default: the shipped ones), in order.
 
     Files that were loaded before are not loaded again; any change in them, in the references or in this
-    package makes them other files.
+    package makes them other files. With `backends`, what the packages of these bind is in it.
 
     Raises:
         InvalidFileError, UsageError: as `load_suite`.
 
     """
-    path = (folder or cache_folder()) / "index" / _key(root)
+    others = [name for name in dict.fromkeys(backends) if plugins.find(name) and name not in BACKENDS]
+    path = (folder or cache_folder()) / "index" / _key(root, others)
     with suppress(OSError, msgspec.DecodeError):
         return _decoder.decode(path.read_bytes())
     from conformance.load import load_suite  # noqa: PLC0415 - a second or two, and what this is here to spare
 
-    suite = load_suite(root)
+    suite = load_suite(root, backends=others)
     found = [Names(op.name, [api.name for api in op.apis], [case.id for case in op.cases]) for op in suite]
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,10 +63,11 @@ def _prune(folder: Path) -> None:
         old.unlink()
 
 
-def _key(root: Path | None) -> str:
+def _key(root: Path | None, backends: list[str]) -> str:
     cases = root or _package("conformance.cases")
     digest = blake2b(conformance.__version__.encode(), digest_size=16)
-    for path in (*_files(cases, "*.yaml"), *_sources()):
+    bound = [path for name in backends for path in _files(plugins.bindings_folder(name), "*.yaml")]
+    for path in (*_files(cases, "*.yaml"), *bound, *_sources()):
         with suppress(OSError):
             digest.update(f"\0{path}\0".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from conformance import plugins
 from conformance.adapters import BACKENDS
 from conformance.compare import Check
 from conformance.errors import InvalidFileError, UsageError
@@ -218,10 +219,9 @@ def load_ledger(root: Path | None = None) -> Ledger:
     for path in sorted(folder.rglob("*.yaml")):
         document = YamlFile(path)
         parsed = document.convert(LedgerFile)
-        if parsed.framework not in BACKENDS:
-            raise document.fail(
-                ("framework",), f"no backend {parsed.framework!r}; there are {', '.join(BACKENDS)}"
-            )
+        if parsed.framework not in BACKENDS and parsed.framework not in plugins.installed():
+            there = ", ".join([*BACKENDS, *plugins.installed()])
+            raise document.fail(("framework",), f"no backend {parsed.framework!r}; there are {there}")
         for index, entry in enumerate(parsed.entries):
             _check_entry(document, index, entry, wheres)
             wheres[entry.id] = document.where(("entries", index, "id"))

@@ -1,10 +1,15 @@
 """Load case files: read, validate, expand; and what of a case an API is sent."""
 
+import dataclasses
 from collections.abc import Iterable
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
+
+from conformance import plugins
 from conformance.adapters import BACKENDS
 from conformance.adapters.base import Adapter
 from conformance.arrays import numpy_dtype, to_wire
@@ -12,8 +17,8 @@ from conformance.definition import definitions
 from conformance.errors import HarnessError, InvalidFileError, UsageError
 from conformance.expand import expand
 from conformance.globs import after_op, glob
-from conformance.opfile import OpFile
-from conformance.suite import Api, Case, Operator
+from conformance.opfile import BindingsFile, OpFile
+from conformance.suite import Api, BindingsSource, Case, Operator
 from conformance.types import Array, Binding, Scalar
 from conformance.validate import (
     check_api,
@@ -25,7 +30,6 @@ from conformance.validate import (
     check_relations,
     check_unsupported,
 )
-from conformance.worker import load_adapter
 from conformance.yamlfile import Path_, YamlFile
 
 __all__ = ["Api", "Case", "Operator"]
@@ -36,17 +40,23 @@ def shipped_cases() -> Path:
     return Path(str(files("conformance.cases")))
 
 
-def load_suite(root: Path | None = None, ops: Iterable[str] = ()) -> list[Operator]:
+def load_suite(
+    root: Path | None = None, ops: Iterable[str] = (), backends: Iterable[str] = ()
+) -> list[Operator]:
     """Load every op file below `root` (default: the shipped ones), in order of their paths.
 
-    With `ops`, only the files that are named as these are read, if there is one for each.
+    With `ops`, only the files that are named as these are read, if there is one for each. `backends` are
+    those whose own packages bind them: the built-in ones, which the op files bind, need not be named.
 
     Raises:
         InvalidFileError: a file is not valid; the message has its line and column.
-        UsageError: there is no such folder, or no case file in it.
+        UsageError: there is no such folder, or no case file in it; or a backend is not there, or no good.
 
     """
-    operators = [load_operator(path) for path in case_files(root, ops)]
+    others = [name for name in dict.fromkeys(backends) if name not in BACKENDS]
+    for name in others:
+        check_bound_ops(name)
+    operators = [load_operator(path, backends=others) for path in case_files(root, ops)]
     seen: dict[str, Path] = {}
     for operator in operators:
         if operator.name in seen:
@@ -75,8 +85,19 @@ def case_files(root: Path | None = None, ops: Iterable[str] = ()) -> list[Path]:
     return paths
 
 
-def load_operator(path: Path, text: str | None = None) -> Operator:
-    """Load one op file and expand its cases."""
+def check_bound_ops(backend: str) -> None:
+    """Refuse bindings of an op that the suite has no definition of: nothing would ever load them."""
+    for path in sorted(plugins.bindings_folder(backend).glob("*.yaml")):
+        if path.stem not in definitions():
+            raise InvalidFileError(
+                f"{path}:1:1",
+                f"the suite has no op {path.stem!r}",
+                f"name the file as its op; there are {', '.join(sorted(definitions()))}",
+            )
+
+
+def load_operator(path: Path, text: str | None = None, backends: Iterable[str] = ()) -> Operator:
+    """Load one op file, with what the packages of these backends bind to it; expand its cases."""
     document = YamlFile(path, text)
     decl = document.convert(OpFile)
     definition = definitions().get(decl.op)
@@ -87,7 +108,9 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
     check_names(document, decl, definition.signature.parameters)
     apis = tuple(_api(document, decl, name) for name in decl.apis)
     check_cases(document, decl)
-    operator = Operator(decl.op, decl.family, decl.summary, decl, definition, apis, path, document.digest)
+    own = Operator(decl.op, decl.family, decl.summary, decl, definition, apis, path, document.digest)
+    bound = [found for name in backends if (found := _bound(own, document, name)) is not None]
+    operator = _joined(own, bound)
     ids: dict[str, str] = {}
     for index, case in enumerate(decl.cases):
         for concrete in expand(document, operator, case, ("cases", index)):
@@ -101,20 +124,67 @@ def load_operator(path: Path, text: str | None = None) -> Operator:
                 )
             ids[concrete.id] = concrete.where
             operator.cases.append(concrete)
-    check_patterns(document, operator)
-    check_unsupported(document, operator)
-    check_claims(document, operator)
-    check_differences(document, operator)
-    check_relations(document, operator)
+    for theirs, part in [(document, own), *bound]:
+        check_patterns(theirs, part)
+        check_unsupported(theirs, part)
+        check_claims(theirs, part)
+        check_differences(theirs, part)
+        check_relations(theirs, part)
     return operator
 
 
-def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
+def _bound(own: Operator, document: YamlFile, backend: str) -> tuple[YamlFile, Operator] | None:
+    """Return the op as a third-party backend binds it, and the file that says so; None: it does not."""
+    path = plugins.bindings_folder(backend) / f"{own.name}.yaml"
+    if not path.exists():
+        return None
+    theirs = YamlFile(path)
+    parsed = theirs.convert(BindingsFile)
+    if parsed.op != own.name:
+        raise theirs.fail(("op",), f"op {parsed.op!r} stands in {path.name}", "name the file as its op")
+    for name in parsed.apis:
+        if name in own.decl.apis:
+            where = document.where(("apis", name))
+            raise theirs.fail(("apis", name), f"{name!r} is bound at {where} already")
+    decl = msgspec.structs.replace(
+        own.decl, apis=parsed.apis, claims=parsed.claims, differences=[], relations=None
+    )
+    check_names(theirs, decl, own.definition.signature.parameters)
+    apis = tuple(_api(theirs, decl, name, backend) for name in parsed.apis)
+    source = BindingsSource(backend, path, theirs.digest)
+    # The list of cases is shared: it is filled once they are expanded.
+    return theirs, dataclasses.replace(own, decl=decl, apis=apis, bindings=(source,))
+
+
+def _joined(own: Operator, bound: list[tuple[YamlFile, Operator]]) -> Operator:
+    """Return the op with all its bindings, its digest that of all files."""
+    if not bound:
+        return own
+    parts = [part for _, part in bound]
+    apis, claims = dict(own.decl.apis), dict(own.decl.claims)
+    for part in parts:
+        apis |= part.decl.apis
+        claims |= part.decl.claims
+    sources = tuple(source for part in parts for source in part.bindings)
+    digest = sha256("\0".join([own.digest, *(f"{s.backend} {s.digest}" for s in sources)]).encode())
+    return dataclasses.replace(
+        own,
+        decl=msgspec.structs.replace(own.decl, apis=apis, claims=claims),
+        apis=(*own.apis, *(api for part in parts for api in part.apis)),
+        digest=digest.hexdigest(),
+        bindings=sources,
+    )
+
+
+def _api(document: YamlFile, decl: OpFile, name: str, bound: str = "") -> Api:
+    """Read a binding: of a built-in backend, or of the one whose package this file is in."""
     path: Path_ = ("apis", name)
     api = decl.apis[name]
     backend = name.split(".", maxsplit=1)[0]
-    if backend not in BACKENDS:
-        raise document.fail(path, f"{name!r} is in no namespace of a backend ({', '.join(BACKENDS)})")
+    if backend not in ([bound] if bound else BACKENDS):
+        raise document.fail(
+            path, f"{name!r} is in no namespace of a backend ({bound or ', '.join(BACKENDS)})"
+        )
     adapter = _adapter(backend)
     if not adapter.permits(name):
         namespaces = ", ".join((*adapter.namespaces, *adapter.entries))
@@ -141,7 +211,7 @@ def _api(document: YamlFile, decl: OpFile, name: str) -> Api:
 @cache
 def _adapter(backend: str) -> Adapter:
     """Return a backend's adapter, without its framework, for the names that it permits."""
-    return load_adapter(BACKENDS[backend])
+    return plugins.adapter_class(backend)()
 
 
 def _names(mapping: dict[str, str] | list[str]) -> dict[str, str]:

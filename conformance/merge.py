@@ -90,6 +90,8 @@ class _Merge:
         suite["ops"] = sorted({name for run in runs for name in run["suite"].get("ops", ())})
         digests = {op: digest for run in runs for op, digest in run["suite"].get("files", {}).items()}
         suite["files"] = dict(sorted(digests.items()))
+        if bound := {name: of for run in runs for name, of in (run["suite"].get("bindings") or {}).items()}:
+            suite["bindings"] = dict(sorted(bound.items()))
         suite["cases"] = len({row["case"] for row in self.results})
         for key in ("platform", "python", "numpy"):
             if key in suite:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -86,6 +87,8 @@ def check_streams(streams: list[Stream], suite: list[Operator]) -> None:
 
     """
     first = streams[0]
+    for one, other in combinations(streams, 2):
+        _check_bindings(one, other)
     for other in streams[1:]:
         for key in SAME_SUITE:
             _same(first, other, f"suite.{key}", first.run["suite"].get(key), other.run["suite"].get(key))
@@ -100,6 +103,13 @@ def check_streams(streams: list[Stream], suite: list[Operator]) -> None:
         _check_shards(name, parts)
         _check_ops(name, parts, suite)
     _check_twice(streams)
+
+
+def _check_bindings(first: Stream, other: Stream) -> None:
+    """Refuse two streams that bind the same op to the same backend by different files."""
+    ours, theirs = (stream.run["suite"].get("bindings") or {} for stream in (first, other))
+    for name in sorted(ours.keys() & theirs.keys()):
+        _same(first, other, f"suite.bindings.{name}", ours[name], theirs[name])
 
 
 def _check_environment(name: str, parts: list[Stream]) -> None:

@@ -151,6 +151,17 @@ class RelationsDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plain_mean: bool = True
 
 
+class BindingsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`bindings/<op>.yaml` in the package of a third-party backend: how its APIs express an op of the suite.
+
+    `apis` and `claims` are those of an op file.
+    """
+
+    op: str
+    apis: dict[str, ApiDecl]
+    claims: dict[str, list[ClaimDecl]] = {}
+
+
 class OpFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole op file.
 

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from conformance import plugins
 from conformance.adapters import BACKENDS
 from conformance.child import HELD, BackendSpec, Call, adapter_class
 from conformance.errors import UsageError
@@ -41,15 +42,16 @@ def backend_spec(text: str) -> BackendSpec:
     """Read `NAME` or `NAME=PYTHON`.
 
     Raises:
-        UsageError: there is no such backend, or no such interpreter.
+        UsageError: there is no such backend, or it is no good, or there is no such interpreter.
 
     """
     name, _, python = text.partition("=")
+    adapter = plugins.find(name)
     if name not in BACKENDS:
-        raise UsageError(f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+        plugins.adapter_class(name)  # whatever is wrong with it is said before anything starts
     if python and shutil.which(python) is None:
         raise UsageError(f"backend {name}: {python} is not an executable interpreter")
-    return BackendSpec(name, BACKENDS[name], python or sys.executable)
+    return BackendSpec(name, adapter, python or sys.executable)
 
 
 class Pool:

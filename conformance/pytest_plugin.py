@@ -39,10 +39,14 @@ def pytest_configure(config: pytest.Config) -> None:
     name = config.getoption("--backend")
     if name is None:
         return
-    from conformance.adapters import BACKENDS  # noqa: PLC0415 - nothing is loaded unless asked for
+    from conformance import plugins  # noqa: PLC0415 - nothing is loaded unless asked for
+    from conformance.adapters import BACKENDS  # noqa: PLC0415
 
-    if name not in BACKENDS:
-        raise pytest.UsageError(f"no backend {name!r}; there are {', '.join(BACKENDS)}")
+    try:
+        if plugins.find(name) and name not in BACKENDS:
+            plugins.adapter_class(name)
+    except ConformanceError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "CaseFile | None":
@@ -65,11 +69,12 @@ class CaseFile(pytest.File):
 
     def collect(self) -> Iterator["ApiNode"]:
         """Yield each API of the backend."""
+        from conformance import plugins  # noqa: PLC0415
         from conformance.load import load_operator  # noqa: PLC0415
 
         backend = self.config.getoption("--backend")
         try:
-            operator = load_operator(self.path)
+            operator = load_operator(self.path, backends=plugins.among([backend]))
         except ConformanceError as error:
             raise self.CollectError(str(error)) from error
         for api in operator.apis:
@@ -195,11 +200,10 @@ _ORACLE: Any = pytest.StashKey()
 def _adapter(config: pytest.Config) -> tuple[Any, str, Any]:
     """Import the framework at the first item, not at collection; what it sets up is the process to keep."""
     if _ADAPTER not in config.stash:
-        from conformance.adapters import BACKENDS  # noqa: PLC0415
+        from conformance import plugins  # noqa: PLC0415
         from conformance.process import Process  # noqa: PLC0415
-        from conformance.worker import load_adapter  # noqa: PLC0415
 
-        adapter = load_adapter(BACKENDS[config.getoption("--backend")])
+        adapter = plugins.adapter_class(config.getoption("--backend"))()
         os.environ.update(adapter.environ)
         try:
             version = adapter.start().version

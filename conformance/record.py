@@ -21,7 +21,7 @@ from conformance.repeat import CHECK, classify, only_repeats
 from conformance.repeat_calls import Repeats
 from conformance.selection import Selection
 from conformance.stream import ASKED, SETTLED, Row, StreamWriter
-from conformance.suite import file_digests, suite_commit, suite_digest
+from conformance.suite import binding_digests, file_digests, suite_commit, suite_digest
 from conformance.summary import Summary
 from conformance.types import Outcome
 
@@ -86,6 +86,8 @@ class Record:
             "commit": suite_commit(),
             "seed": "the name of each case and tensor",
         }
+        if bindings := binding_digests([op for op in self.suite if op.name in ops]):
+            suite["bindings"] = bindings
         self.head = {
             "type": "run",
             "schema": conformance.SCHEMA,

@@ -15,7 +15,7 @@ from conformance.oracle import Expectation
 from conformance.repeat import CHECK as REPEAT
 from conformance.repro_batch import execute_many
 from conformance.repro_comparison import comparison_text
-from conformance.repro_dialects import DIALECTS, Dialect, call_text
+from conformance.repro_dialects import Dialect, call_text, dialect_of
 from conformance.repro_literals import HELPERS, WIDTH, array, cotangent
 from conformance.repro_process import mutation_text
 from conformance.repro_relations import relation_text, written_inputs
@@ -26,8 +26,6 @@ from conformance.types import Category
 __all__ = ["execute_many", "recall", "script"]
 
 CHILD_SECONDS = 60
-
-_DISTRIBUTION = {"paddle": "paddlepaddle"}
 
 _VERDICTS = {
     "value": "computes a wrong value",
@@ -57,7 +55,8 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
         version: of the framework as the stream's `backend` row has it; else the one installed here.
 
     Raises:
-        UsageError: the row is an observation or did not come about: there is nothing to reproduce.
+        UsageError: the row is an observation or did not come about: there is nothing to reproduce; or the
+            backend says nothing of how its scripts are written.
 
     """
     status = row.get("status", "fail")
@@ -66,7 +65,7 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
     if status in ("observed", "notrun", "harness") or (undefined and not fatal and not promised(case, api)):
         what = f"{case.id} of {api.name}, {row['check']}"
         raise UsageError(f"{what}: {status}, so there is nothing to reproduce")
-    dialect = DIALECTS[api.backend]
+    dialect = dialect_of(api.backend)
     inputs, helpers = written_inputs(case, api, dialect)
     call = call_text(case, api)
     expected = recall(case, api)
@@ -129,7 +128,7 @@ def _comment(line: str) -> str:
 
 
 def _seen(dialect: Dialect, version: str) -> str:
-    distribution = _DISTRIBUTION.get(dialect.name, dialect.name)
+    distribution = dialect.distribution or dialect.name
     try:
         return f"{distribution} {version or metadata.version(distribution)}"
     except metadata.PackageNotFoundError:

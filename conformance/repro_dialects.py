@@ -5,8 +5,11 @@ so must its dialect. A test runs the scripts, so neither can drift unnoticed.
 """
 
 from abc import ABC, abstractmethod
+from importlib import import_module
 from typing import ClassVar
 
+from conformance import plugins
+from conformance.errors import UsageError
 from conformance.load import Api, Case, wire_params
 from conformance.repro_literals import WIDTH, scalar
 from conformance.types import Layout
@@ -16,6 +19,9 @@ class Dialect(ABC):
     """One framework's way of writing things down."""
 
     name: ClassVar[str]
+    """The module that the framework is imported as."""
+    distribution: ClassVar[str] = ""
+    """Under which it is installed, if that is another name."""
     refusals: ClassVar[str] = ""
     """Exception classes of its own that mean an honest refusal."""
     imports: ClassVar[str]
@@ -114,6 +120,7 @@ class Paddle(Dialect):
     """PaddlePaddle."""
 
     name = "paddle"
+    distribution = "paddlepaddle"
     imports = 'import paddle\n\npaddle.set_device("cpu")'
     refusals = "paddle.base.core.EnforceNotMet"
 
@@ -213,6 +220,31 @@ gradient = operation(first)({name}, direction)"""
 
 
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Torch(), Paddle(), MindSpore())}
+
+
+def dialect_of(backend: str) -> Dialect:
+    """Return the dialect of a backend; a third-party one's adapter says where its own stands.
+
+    Raises:
+        UsageError: it says nothing, or what it names is no dialect.
+
+    """
+    if backend in DIALECTS:
+        return DIALECTS[backend]
+    place = plugins.adapter_class(backend).dialect
+    if not place:
+        raise UsageError(
+            f"backend {backend!r} has no repro scripts: its adapter names no `dialect` to write them in"
+        )
+    module, _, name = place.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+        if isinstance(found, type) and issubclass(found, Dialect):
+            return found()
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"backend {backend!r}: its dialect {place} cannot be used: {what}") from error
+    raise UsageError(f"backend {backend!r}: {place} is no subclass of conformance.repro_dialects.Dialect")
 
 
 def call_text(case: Case, api: Api) -> str:

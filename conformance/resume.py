@@ -21,7 +21,7 @@ from conformance.repeat import CHECK
 from conformance.stream import ASKED, HEARD, SETTLED, Row, read_stream, unjson
 
 _SAME = (
-    *(("suite", name) for name in ("digest", "numpy", "version")),
+    *(("suite", name) for name in ("digest", "bindings", "numpy", "version")),
     *((name,) for name in ("oracle", "selection", "shard")),
 )
 _RELATION = "relation."

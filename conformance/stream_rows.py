@@ -79,6 +79,7 @@ class _Suite(msgspec.Struct):
     ops: list[str] = []
     cases: Count = 0
     files: dict[str, str] = {}
+    bindings: dict[str, str] = {}
     seed: str = ""
 
 

@@ -76,6 +76,15 @@ class Case:
 
 
 @dataclass(frozen=True)
+class BindingsSource:
+    """The file in a third-party backend's package that binds its APIs to an op, and its bits as read."""
+
+    backend: str
+    file: Path
+    digest: str
+
+
+@dataclass(frozen=True)
 class Operator:
     """A loaded op file."""
 
@@ -87,8 +96,9 @@ class Operator:
     apis: tuple[Api, ...]
     file: Path
     digest: str
-    """Of the file as it was read: it may be edited while a run lasts."""
+    """Of all that was read, third-party bindings too: a file may be edited while a run lasts."""
     cases: list[Case] = field(default_factory=list)
+    bindings: tuple[BindingsSource, ...] = ()
 
 
 def suite_digest(suite: list[Operator]) -> str:
@@ -108,6 +118,16 @@ def file_digests(suite: list[Operator]) -> dict[str, str]:
         for op in sorted(suite, key=lambda op: op.name)
         if op.file.is_file()
     }
+
+
+def binding_digests(suite: list[Operator]) -> dict[str, str]:
+    """Name the bindings of third-party backends, as `BACKEND/OP`, by their bits.
+
+    They are no part of the suite's own digest: a run of such a backend can be merged with one that knows
+    nothing of it.
+    """
+    found = {f"{each.backend}/{op.name}": each.digest[:12] for op in suite for each in op.bindings}
+    return dict(sorted(found.items()))
 
 
 def suite_commit() -> str:

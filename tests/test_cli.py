@@ -28,7 +28,9 @@ Captured = pytest.CaptureFixture[str]
 def load_shipped_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the shipped case files once for all tests here; others are loaded as they are named."""
     monkeypatch.setattr(
-        cli, "load_suite", lambda root=None, ops=(): load_suite(root, ops) if root else shipped()
+        cli,
+        "load_suite",
+        lambda root=None, ops=(), backends=(): load_suite(root, ops, backends) if root else shipped(),
     )
 
 

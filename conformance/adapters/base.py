@@ -41,6 +41,8 @@ class Adapter(ABC):
     """Where what may be called is defined, if not anywhere in the framework: a namespace may show more."""
     lanes: ClassVar[int] = 1
     """How many workers share its cases: more where one call takes so long that the others would wait."""
+    dialect: ClassVar[str] = ""
+    """Where a third-party backend's `repro_dialects.Dialect` stands, `module:Class`, if it has one."""
     environ: ClassVar[dict[str, str]] = {}
     """Environment variables of the worker; they must be set before the framework is imported."""
 

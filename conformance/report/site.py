@@ -15,7 +15,7 @@ from conformance.report.evidence import Library
 from conformance.report.facts import Facts, accused
 from conformance.report.groups import Group, group
 from conformance.stream import Row
-from conformance.suite import file_digests
+from conformance.suite import binding_digests, file_digests
 
 FOLDERS = ("op", "d", "m", "backend", "family", "assets", "repro")
 
@@ -52,8 +52,9 @@ class Site:
     @cached_property
     def changed_files(self) -> list[str]:
         """The operators whose case files are no longer those of the run: their pages may mix the two."""
-        then = (self.facts.run["suite"] or {}).get("files") or {}
-        now = file_digests(self.suite)
+        suite = self.facts.run["suite"] or {}
+        then = {**(suite.get("files") or {}), **(suite.get("bindings") or {})}
+        now = {**file_digests(self.suite), **binding_digests(self.suite)}
         return sorted(op for op, digest in then.items() if now.get(op, digest) != digest)
 
     @cached_property
