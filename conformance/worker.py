@@ -74,7 +74,8 @@ def serve(channel: Any, spec: str, log: str, shared: str, beyond: int | None = N
     """Answer requests until the channel closes.
 
     Whatever a framework prints, from Python or from C++, on fd 1 or 2, goes to `log`: the protocol has
-    descriptors of its own. In the folder `shared` are large tensors. `beyond` is how many bytes it may use after its start, if not `memory.room`.
+    descriptors of its own. Large tensors are in the folder `shared`. `beyond` is how many bytes it may use
+    after its start, if not `memory.room`.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends its workers

@@ -1,4 +1,4 @@
-"""Large tensors by file: the same bits arrive, one file serves all, and what is damaged or not ours is refused."""
+"""Large tensors by file: the same bits arrive, one serves all; what is damaged or not ours is refused."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_large_tensor_is_written_once_and_arrives(tmp_path: Path) -> None:
-    """Whoever asks about it, in whatever place: the worker reads the same bits, and the small one was sent."""
+    """Whoever asks about it, in whatever place: the worker reads the same bits; the small one was sent."""
     hold, held = Hold(tmp_path), Held(str(tmp_path))
     whole = replace(asked(), cotangent=to_wire(LARGE), directions={"input": to_wire(-LARGE)})
     sent = [hold.request(asked(7)), hold.request(whole)]

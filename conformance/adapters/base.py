@@ -198,9 +198,8 @@ class Adapter(ABC):
                 gradients = self._gradients(cotangent, call, raw, tensors, wanted)
             # Last, because a backward pass can write where it should not as well as a forward one.
             self._phase = "read"
-            mutated = tuple(
-                n for n, a in request.tensors.items() if not same_bits(self.read(tensors[n]).data, a.data)
-            )
+            read = ((n, self.read(tensors[n]).data, a.data) for n, a in request.tensors.items())
+            mutated = tuple(n for n, now, given in read if not same_bits(now, given))
         except BaseException as error:  # noqa: BLE001 - a framework's SystemExit is a result too
             return self._raised(error), gradients, mutated
         return output, gradients, mutated

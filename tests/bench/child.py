@@ -79,7 +79,7 @@ class RecordingPool(Pool):
     """Has no workers: keeps each request, and answers that its backend is lost."""
 
     file: ClassVar[IO[bytes]]
-    hold = None
+    hold: Any = None
     """What is recorded has its tensors in it."""
 
     def __init__(self, specs: list[BackendSpec], *_: Any, **__: Any) -> None:
