@@ -6,13 +6,10 @@ only never asked for again, and goes when the folder grows over its limit. Each 
 a file that was cut or damaged is computed anew, for a wrong oracle would accuse the innocent.
 """
 
-import os
 import platform
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
@@ -22,6 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from conformance import entries
 from conformance.arrays import NDArray, numpy_dtype
 from conformance.folders import cache_folder
 from conformance.oracle import Exact, Expectation
@@ -36,10 +34,9 @@ LONG = 1 << 16
 """Bytes from which an array is compressed: large cases repeat themselves, and shrink to a twentieth."""
 
 _SOURCES = (
-    *("arithmetic", "arrays", "cache", "definition", "elementary"),
+    *("arithmetic", "arrays", "cache", "definition", "elementary", "entries"),
     *("oracle", "question", "second", "suite", "values"),
 )
-_CHECKSUM = 16
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -89,7 +86,7 @@ class OracleCache:
         """
         if case.domain == "undefined":
             return None
-        path = self._path(key(case, params))
+        path = entries.place(self.folder, key(case, params))
         kept = _read(path)
         if kept is not None:
             self.hits += 1
@@ -103,26 +100,7 @@ class OracleCache:
     def trim(self) -> None:
         """If it has grown, remove what was not read for longest until the folder is within its limit."""
         if self.misses:  # else it is as the run before left it, and to look takes a second
-            trim(self.folder, self.limit)
-
-    def _path(self, name: str) -> Path:
-        return self.folder / name[:2] / name[2:]
-
-
-def trim(folder: Path, limit: int) -> None:
-    """Remove what was not read for longest until a folder's entries are within a limit, in bytes."""
-    found = []
-    for path in folder.glob("*/*"):
-        with suppress(OSError):  # another run may have removed it
-            state = path.stat()
-            found.append((state.st_mtime, state.st_size, path))
-    total = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
-        if total <= limit:
-            return
-        with suppress(OSError):
-            path.unlink()
-        total -= size
+            entries.trim(self.folder, self.limit)
 
 
 def key(case: Case, params: dict[str, Scalar]) -> str:
@@ -150,15 +128,7 @@ def fingerprint() -> str:
 
 
 def _read(path: Path) -> Expectation | None:
-    try:
-        data = path.read_bytes()
-        os.utime(path)
-    except OSError:
-        return None
-    content, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
-    if blake2b(content, digest_size=_CHECKSUM).digest() != checksum:
-        with suppress(OSError):
-            path.unlink()
+    if (content := entries.read(path)) is None:
         return None
     entry = _decoder.decode(content)
     return Expectation(_unpack(entry.output), _each(_unpack, entry.gradients), _each(_unpack, entry.second))
@@ -167,15 +137,8 @@ def _read(path: Path) -> Expectation | None:
 def _write(path: Path, expected: Expectation) -> None:
     entry = _Entry(_pack(expected.output), _each(_pack, expected.gradients), _each(_pack, expected.second))
     content = msgspec.msgpack.encode(entry)
-    if len(content) > LARGEST:
-        return
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Under a name of its own until it is whole: a reader sees all of an entry or none.
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content + blake2b(content, digest_size=_CHECKSUM).digest())
-        Path(name).replace(path)
+    if len(content) <= LARGEST:
+        entries.write(path, content)
 
 
 def _each(convert: Callable[[Any], Any], found: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,6 @@ hash of every answer. The calls are made in every run; where an answer differs b
 something failed in a way that is not known, all is judged anew. Each file has a hash of itself.
 """
 
-import os
-import tempfile
-from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -17,7 +14,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from conformance.cache import fingerprint, trim
+from conformance import entries
+from conformance.cache import fingerprint
 from conformance.folders import cache_folder
 from conformance.hold import Hold
 from conformance.ledger import Ledger
@@ -28,7 +26,6 @@ LIMIT = 1 << 30
 """Bytes that the folder may hold; the entries that were not read for longest go first."""
 LARGEST = 64 << 20
 """Bytes of the largest entry that is kept."""
-_HASH = 32
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -58,19 +55,21 @@ class Page:
     """What is kept of one case, by API."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._path = folder, _place(folder, name)
-        self.pairs = _read(self._path) or {}
+        self._folder, self._path = folder, entries.place(folder, name)
+        content = entries.read(self._path)
+        self.pairs = {} if content is None else _decoder.decode(content)
         self._changed = False
 
     def put_back(self, kept: Kept, hold: Hold) -> bool:
         """Have the large tensors of a pair where workers read them; False: one is not kept any more."""
-        return all(hold.borrow(name, _place(self._folder, name)) for names in kept.held for name in names)
+        names = {name for each in kept.held for name in each}
+        return all(hold.borrow(name, entries.place(self._folder, name)) for name in names)
 
     def take_over(self, request: Request, hold: Hold) -> bool:
         """Keep the large tensors of a request, which are where workers read them; say whether one is new."""
         grown = False
         for name in request.held:
-            path = _place(self._folder, name)
+            path = entries.place(self._folder, name)
             if hold.sizes[name] <= LARGEST and not path.exists():
                 grown |= hold.lend(name, path)
         return grown
@@ -85,17 +84,7 @@ class Page:
         if not self._changed:
             return False
         content = _encode(self.pairs)
-        if len(content) > LARGEST:
-            return False
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Under a name of its own until it is whole: a reader sees all of an entry or none.
-            handle, name = tempfile.mkstemp(dir=self._path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(sha256(content).digest() + content)
-            Path(name).replace(self._path)
-            return True
-        return False
+        return len(content) <= LARGEST and entries.write(self._path, content)
 
 
 class Memo:
@@ -116,7 +105,7 @@ class Memo:
     def trim(self) -> None:
         """If it has grown, remove what was not read for longest until the folder is within its limit."""
         if self.grown:  # else it is as the run before left it, and to look takes a second
-            trim(self.folder, self.limit)
+            entries.trim(self.folder, self.limit)
 
 
 def hashed(reply: Reply) -> bytes:
@@ -132,21 +121,3 @@ def program() -> str:
     for path in sorted(package.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _place(folder: Path, name: str) -> Path:
-    return folder / name[:2] / name[2:]
-
-
-def _read(path: Path) -> dict[str, Kept] | None:
-    try:
-        data = path.read_bytes()
-        os.utime(path)
-    except OSError:
-        return None
-    content = memoryview(data)[_HASH:]
-    if sha256(content).digest() != data[:_HASH]:
-        with suppress(OSError):
-            path.unlink()
-        return None
-    return _decoder.decode(content)

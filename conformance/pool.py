@@ -1,11 +1,12 @@
 """The near side: one lane of workers per backend (or more), kept fed, timed, and replaced when they die."""
 
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,6 +28,8 @@ __all__ = [
 
 STARTUP_SECONDS = 180.0
 TICK_SECONDS = 0.05
+WORTH = 5000
+"""Calls that are worth the start of another worker: it imports its framework for seconds."""
 AWAY_SECONDS = 1.0
 Said = tuple[str, int, Answer | Lost]
 
@@ -36,6 +39,11 @@ class Unsent:
     """A call that was not made, for the API has no argument for something that the case gives."""
 
     reason: str
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def backend_spec(text: str) -> BackendSpec:
@@ -87,15 +95,33 @@ class Pool:
         self._looked = 0.0
         self._started = False
         self.timeout = timeout
-        self._lanes: dict[str, list[Lane]] = {}
-        limits = Limits(timeout, startup, replays, seconds, deaths)
+        self._window, self._limits = window, Limits(timeout, startup, replays, seconds, deaths)
+        self._specs = specs
+        self._lanes: dict[str, list[Lane]] = {spec.name: [] for spec in specs}
+        self._all: list[Lane] = []
         for spec in specs:
-            self._lanes[spec.name] = []
-            for number in range(adapter_class(spec).lanes):
-                folder = self._scratch / f"{spec.name}-{number}"
-                folder.mkdir()
-                self._lanes[spec.name].append(Lane(spec, folder, window, limits, self.hold, self._events.put))
-        self._all = [lane for lanes in self._lanes.values() for lane in lanes]
+            for _ in range(adapter_class(spec).lanes):
+                self._add(spec)
+
+    def _add(self, spec: BackendSpec) -> None:
+        lanes = self._lanes[spec.name]
+        folder = self._scratch / f"{spec.name}-{len(lanes)}"
+        folder.mkdir()
+        lane = Lane(spec, folder, self._window, self._limits, self.hold, self._events.put)
+        lanes.append(lane)
+        self._all.append(lane)
+        if self._started:
+            lane.start()
+
+    def widen(self, calls: Mapping[str, int]) -> None:
+        """Give a backend with so many calls a worker for each core that is its share, if that is worth it.
+
+        Before anything is submitted: the same case is always in the same lane.
+        """
+        share = cores() // max(1, len(self._specs))
+        for spec in self._specs:
+            for _ in range(len(self._lanes[spec.name]), min(share, calls[spec.name] // WORTH)):
+                self._add(spec)
 
     def start(self) -> None:
         """Start the workers, unless they have started: their frameworks take seconds to import."""

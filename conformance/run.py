@@ -1,6 +1,7 @@
 """The straight line: load → oracle → worker → compare → classify → stream → report."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
             line.header(earlier.argv if earlier else argv or sys.argv[1:])
             settled = take_up(earlier, line, workers) if earlier else set()
             left = [(c, a) for c, a in plan if (c.id, a.name) not in settled]
+            workers.widen(_calls(left))
             _ask_all(line, workers, left, partial(line.ask, workers), stop)
         if repeats is not None:
             _again(line, left, repeats, timeout, stop)
@@ -109,11 +111,17 @@ def _again(
     """Ask everything anew of new workers, in the opposite order and back, and judge what all calls gave."""
     for number in range(repeats.rounds if pairs else 0):
         with Pool(list(line.selection.backends), timeout) as pool:
+            pool.widen(_calls(pairs))
             pool.environments()
             order = pairs if number % 2 else pairs[::-1]
             ask = partial(repeats.ask, line, pool)
             _ask_all(line, pool, order, ask, stop)
     repeats.close(line)
+
+
+def _calls(pairs: list[tuple[Case, Api]]) -> Counter[str]:
+    """Count what each backend will be asked, its follow-up calls left out."""
+    return Counter(api.backend for _, api in pairs)
 
 
 def _by_case(plan: list[tuple[Case, Api]]) -> Iterator[tuple[Case, list[Api]]]:

@@ -146,7 +146,17 @@ def test_nothing_is_undecided_where_the_mathematics_is_defined(
 
 def test_a_request_has_no_room_for_an_expected_value() -> None:
     """A worker sees inputs, parameters and a cotangent; the cotangent does not depend on the answer."""
-    fields = ("id", "binding", "tensors", "params", "gradients", "cotangent", "directions", "isolated")
+    fields = (
+        "id",
+        "binding",
+        "tensors",
+        "params",
+        "gradients",
+        "cotangent",
+        "directions",
+        "isolated",
+        "held",
+    )
     assert Request.__struct_fields__ == fields
     case = next(c for c in cases() if c.name == "basic")
     api = able(case)

@@ -17,7 +17,7 @@ from conformance.arrays import to_wire
 from conformance.child import signal_name
 from conformance.errors import UsageError
 from conformance.lane import EAGER, MAX_STARTS_IN_A_ROW
-from conformance.pool import BackendSpec, Fault, Lost, Pool, backend_spec
+from conformance.pool import WORTH, BackendSpec, Fault, Lost, Pool, backend_spec
 from conformance.sequence import MAX_DEATHS_IN_A_ROW
 from conformance.types import Array, Binding, Death, Environment, Raised, Reply, Request
 
@@ -162,8 +162,8 @@ def test_backends_by_name_and_interpreter() -> None:
     """NAME is ours, NAME=PYTHON another's; what does not exist is a usage error with the choices."""
     assert backend_spec("paddle") == BackendSpec("paddle", BACKENDS["paddle"], sys.executable)
     assert backend_spec(f"torch={sys.executable}").python == sys.executable
-    with pytest.raises(UsageError, match="no backend 'jax'; there are torch, paddle, mindspore"):
-        backend_spec("jax")
+    with pytest.raises(UsageError, match="no backend 'flax'; there are torch, paddle, mindspore"):
+        backend_spec("flax")
     with pytest.raises(UsageError, match="/no/python is not an executable interpreter"):
         backend_spec("torch=/no/python")
 
@@ -363,6 +363,35 @@ def test_several_lanes_of_a_backend_answer_side_by_side(make: Make) -> None:
     assert sorted(answers) == list(range(20))
     assert [len({answers[n] for n in range(lane, 20, 2)}) for lane in (0, 1)] == [1, 1]
     assert answers[0] != answers[1]
+
+
+def test_a_backend_with_much_to_do_has_a_worker_for_each_core_that_is_its_share(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of seven processors: as far as there is work, and never fewer than the adapter asks for."""
+    monkeypatch.setattr("conformance.pool.cores", lambda: 7)
+    with make("much", "little:Other") as pool:
+        pool.widen({"much": 10 * WORTH, "little": WORTH - 1})
+        for number in range(12):
+            pool.submit("much" if number < 6 else "little", request(number), lane=number % 6)
+        answers = {number: said(answer)["pid"] for _, number, answer in pool.answers(until_idle=True)}
+    assert len({answers[number] for number in range(6)}) == 3
+    assert [answers[number] for number in range(3)] == [answers[number] for number in range(3, 6)]
+    assert len({answers[number] for number in range(6, 12)}) == 2
+
+
+@pytest.mark.parametrize(("cores", "calls", "workers"), [(1, 10, 1), (2, 1, 1), (2, 2, 2), (8, 3, 3)])
+def test_another_worker_is_worth_its_start(
+    make: Make, monkeypatch: pytest.MonkeyPatch, cores: int, calls: int, workers: int
+) -> None:
+    """A worker for so many calls, and none without a core."""
+    monkeypatch.setattr("conformance.pool.cores", lambda: cores)
+    with make("toy") as pool:
+        pool.widen({"toy": calls * WORTH})
+        for number in range(8):
+            pool.submit("toy", request(number), lane=number)
+        found = {said(answer)["pid"] for _, _, answer in pool.answers(until_idle=True)}
+    assert len(found) == workers
 
 
 def test_any_worker_of_a_backend_says_what_it_is(make: Make) -> None:

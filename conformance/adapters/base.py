@@ -40,7 +40,7 @@ class Adapter(ABC):
     homes: ClassVar[tuple[str, ...]] = ()
     """Where what may be called is defined, if not anywhere in the framework: a namespace may show more."""
     lanes: ClassVar[int] = 1
-    """How many workers share its cases: more where one call takes so long that the others would wait."""
+    """How many workers share its cases, at least: more where a call takes so long that others would wait."""
     dialect: ClassVar[str] = ""
     """Where a third-party backend's `repro_dialects.Dialect` stands, `module:Class`, if it has one."""
     environ: ClassVar[dict[str, str]] = {}

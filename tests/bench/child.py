@@ -91,6 +91,9 @@ class RecordingPool(Pool):
     def __exit__(self, *_: object) -> None:
         return
 
+    def widen(self, calls: object) -> None:
+        """Do nothing: there are no workers."""
+
     def environments(self) -> dict[str, Environment | Lost]:
         """Say that all are ready."""
         NOTES.ready = NOTES.ready or time.perf_counter()
