@@ -68,7 +68,7 @@ class Call:
     data: bytes
     isolated: bool = False
     held: int = 0
-    """Bytes of tensors in files."""
+    """Bytes of its tensors that are in files, and here too until it is answered."""
 
     @classmethod
     def of(cls, request: Request, held: int = 0) -> "Call":

@@ -1,7 +1,8 @@
 """Large tensors go to workers and come back by file: through a pipe each would be copied a dozen times.
 
 A run has one folder for them. A file of ours is named by its bits and written once, for all APIs of all
-backends; one of a worker's is named by its request, and gone once it is read.
+backends; it stays until the run ends, for a search may make any call again. One of a worker's is named by
+its request, and gone once it is read. What cannot be written is sent.
 """
 
 import mmap
@@ -37,10 +38,10 @@ class Hold:
         names: list[str] = []
 
         def out(array: Array) -> Array:
-            if len(array.data) < LONG:
+            if len(array.data) < LONG or not (name := self._write(array.data)):
                 return array
-            names.append(self._write(array.data))
-            return replace(array, data=b"", held=names[-1])
+            names.append(name)
+            return replace(array, data=b"", held=name)
 
         held = _each_asked(request, out)
         return replace(held, held=tuple(dict.fromkeys(names))) if names else request
@@ -101,9 +102,14 @@ class Hold:
         return replace(_each_answered(reply, take), held=False)
 
     def _write(self, data: bytes) -> str:
+        """Write a tensor unless it is there; return its name, or the empty string where it cannot be."""
         name = _named(data)
         if name not in self.sizes:
-            (self.folder / name).write_bytes(data)
+            try:
+                (self.folder / name).write_bytes(data)
+            except OSError:  # the disk is full
+                (self.folder / name).unlink(missing_ok=True)
+                return ""
             self.sizes[name] = len(data)
         return name
 
@@ -128,10 +134,15 @@ class Held:
                 return array
             count += 1
             name = f"{os.getpid()}-{reply.id}-{count}"
-            with suppress(OSError), open(f"{self._folder}/{name}", "wb") as file:  # noqa: PTH123 - as cheap as can be
-                file.write(array.data)
-                return replace(array, data=b"", held=name)
-            return array
+            path = f"{self._folder}/{name}"
+            try:
+                with open(path, "wb") as file:  # noqa: PTH123 - as cheap as can be
+                    file.write(array.data)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108 - the same
+                return array
+            return replace(array, data=b"", held=name)
 
         return replace(_each_answered(reply, out), held=True) if _has_long(reply) else reply
 

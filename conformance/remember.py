@@ -77,9 +77,10 @@ class Remembering(Record):
         pair = Recalled(case, api, kept, range(first, first + max(1, len(kept.requests))))
         self.recalled.update(dict.fromkeys(pair.numbers, pair))
         alone = api.backend in case.isolated
+        # No size of what is held: it is on disk alone, where for a new pair it is at hand here as well.
         return [
-            Call.numbered(number, body, isolated=alone, held=self.hold.size(held))
-            for number, body, held in zip(pair.numbers, kept.requests, kept.held, strict=False)
+            Call.numbered(number, body, isolated=alone)
+            for number, body in zip(pair.numbers, kept.requests, strict=False)
         ]
 
     def keep(self, case: Case, api: Api, requests: list[Request], first: int) -> list[Call]:

@@ -12,6 +12,8 @@ from conformance.arrays import from_wire, to_wire
 from conformance.hold import LONG, Held, Hold
 from conformance.types import Array, Binding, Raised, Reply, Request
 
+resource = pytest.importorskip("resource", reason="POSIX only")
+
 LARGE = np.arange(LONG // 4, dtype=np.float32)
 SMALL = LARGE[:4]
 
@@ -78,6 +80,28 @@ def test_a_reply_arrives_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_reply_is_sent_where_no_file_can_be_written(tmp_path: Path) -> None:
     """A full disk costs time, and no result."""
     sent = Held(str(tmp_path / "missing")).reply(answer())
+    assert Hold(tmp_path).reply(sent) == answer()
+
+
+def test_a_request_is_sent_where_no_file_can_be_written(tmp_path: Path) -> None:
+    """The same on this side; it is tried again for the next, and what was cut is not left."""
+    hold = Hold(tmp_path / "missing")
+    assert hold.request(asked()) == asked()
+    assert not hold.sizes
+    hold.folder.mkdir()
+    assert hold.request(asked()).held
+
+
+def test_what_a_full_disk_cuts_is_not_left(tmp_path: Path) -> None:
+    """On either side: half a tensor is none."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LONG // 2, before[1]))
+    try:
+        assert Hold(tmp_path).request(asked()) == asked()
+        sent = Held(str(tmp_path)).reply(answer())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(tmp_path) == []
     assert Hold(tmp_path).reply(sent) == answer()
 
 
