@@ -18,7 +18,7 @@ from conformance.adapters.base import Adapter, said_by
 from conformance.errors import BindingError
 from conformance.hold import Held
 from conformance.memory import MEMORY, Limit, Watermark, limit_files, room, shorten
-from conformance.process import Process, State
+from conformance.process import Process
 from conformance.types import Raised, Reply, Request
 
 
@@ -45,22 +45,15 @@ class Attended:
         self._watermark.take_over()
         self._limit = Limit(beyond)
         self._process = Process()
-        self._before: State | None = None
-        """What the last call left, if it altered nothing: then it is what the next one finds."""
 
     def execute(self, request: Request) -> Reply:
         """Answer a request; say what it altered of its process, and put that back."""
-        before, self._before = self._before or self._process.look(), None
+        before = self._process.look()
         reply = self._adapter.execute(request)
         if os.getpid() != self._own:
             os._exit(0)  # the call forked, and this is its child: one answer is enough
-        altered: tuple[str, ...] = ()
-        spoiled = False
-        if self._process.look() == before:
-            self._before = before
-        else:
-            altered = self._process.put_back(before)
-            spoiled = bool(altered and self._process.put_back(before))  # another look: is it as it was?
+        altered = self._process.put_back(before)
+        spoiled = bool(altered and self._process.put_back(before))  # a second look: is it as it was?
         if self._short_of_memory(reply):
             altered, spoiled = (*altered, MEMORY), True
         return msgspec.structs.replace(reply, altered=altered, spoiled=spoiled) if altered else reply
@@ -72,7 +65,6 @@ class Attended:
         """
         if not isinstance(reply.output, Raised) and not self._watermark.due():
             return False
-        self._before = None  # what is collected may have an end of its own
         self._watermark.collect()
         shorten(1)
         return self._limit.spent()
