@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -44,6 +44,14 @@ class Unsent:
 def cores() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def core(place: int) -> int | None:
+    """Choose the core of the worker at a place in its run, another one in each run; None: it may use any."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    ours = sorted(os.sched_getaffinity(0))
+    return ours[(os.getpid() + place) % len(ours)]
 
 
 def backend_spec(text: str) -> BackendSpec:
@@ -99,6 +107,7 @@ class Pool:
         self._specs = specs
         self._lanes: dict[str, list[Lane]] = {spec.name: [] for spec in specs}
         self._all: list[Lane] = []
+        self._spinning = 0
         for spec in specs:
             for _ in range(adapter_class(spec).lanes):
                 self._add(spec)
@@ -107,6 +116,9 @@ class Pool:
         lanes = self._lanes[spec.name]
         folder = self._scratch / f"{spec.name}-{len(lanes)}"
         folder.mkdir()
+        if adapter_class(spec).spins:
+            self._spinning += 1
+            spec = replace(spec, core=core(self._spinning))
         lane = Lane(spec, folder, self._window, self._limits, self.hold, self._events.put)
         lanes.append(lane)
         self._all.append(lane)
