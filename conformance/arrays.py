@@ -57,10 +57,47 @@ def spacing(dtype: str, value: NDArray) -> NDArray:
     if value.dtype not in _EXPONENTS:
         return _spacing(dtype, value)
     # By the exponent's own bits, and a table: taking numbers apart takes longer than all of a comparison.
+    return np.asarray(_spacings(dtype, value.dtype).take(_exponents(value)).reshape(value.shape))
+
+
+def absolute(value: NDArray) -> NDArray:
+    """Make numbers positive, in place; NumPy's loop over long doubles waits at every other random sign."""
+    if value.dtype not in _EXPONENTS or not value.flags.c_contiguous:
+        return np.abs(value, out=value)
+    word, place, _, _ = _EXPONENTS[value.dtype]
+    flat = value.reshape(-1).view(word)
+    flat[place :: value.dtype.itemsize // word.itemsize] &= word.type(np.iinfo(word).max >> 1)
+    return value
+
+
+EXACT, ENDLESS = -(1 << 30), 1 << 30
+
+
+def powers(value: NDArray) -> NDArray:
+    """Return floor(log2|v|) of each number [n]: `EXACT` of 0 (and of what is subnormal), `ENDLESS` of ∞."""
+    if value.dtype in _EXPONENTS:
+        most = int(_EXPONENTS[value.dtype][3])
+        bits = _exponents(value)
+        return _powers(most).take(bits)
+    found = np.frexp(value)[1].astype(np.int32) - 1
+    found[value == 0] = EXACT
+    found[~np.isfinite(value)] = ENDLESS
+    return found
+
+
+@cache
+def _powers(most: int) -> NDArray:
+    """Return the power of two that each exponent stands for."""
+    found = np.arange(most + 1, dtype=np.int32) - most // 2
+    found[0], found[-1] = EXACT, ENDLESS
+    return found
+
+
+def _exponents(value: NDArray) -> NDArray:
+    """Return the bits of the exponent of each number, in C order: 0 of a subnormal one."""
     word, place, shift, mask = _EXPONENTS[value.dtype]
     flat = np.ascontiguousarray(value).reshape(-1).view(word)
-    exponents = (flat[place :: value.dtype.itemsize // word.itemsize] >> shift) & mask
-    return np.asarray(_spacings(dtype, value.dtype).take(exponents).reshape(value.shape))
+    return np.asarray((flat[place :: value.dtype.itemsize // word.itemsize] >> shift) & mask)
 
 
 _EXPONENTS: dict[np.dtype[Any], tuple[np.dtype[Any], int, Any, Any]] = {}

@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from conformance.arrays import (
+    ENDLESS,
+    EXACT,
     FLOATING,
     INTEGER,
     NDArray,
+    absolute,
     bfloat16_as_float32,
     float32_as_bfloat16,
     from_wire,
     largest_finite,
     neighbour,
     numpy_dtype,
+    powers,
     smallest_subnormal,
     spacing,
     to_wire,
@@ -153,3 +157,22 @@ def test_neighbour_of_bfloat16_is_the_next_bit_pattern(bits: int) -> None:
 def test_neighbour_rounds_first() -> None:
     """The neighbour of a number that the dtype does not hold is that of the nearest it holds."""
     assert neighbour(0.1, "float32", up=True) == float(np.nextafter(np.float32(0.1), np.float32(np.inf)))
+
+
+@pytest.mark.parametrize("kind", [np.longdouble, np.float64, np.float32])
+def test_powers_are_floors_of_logarithms(kind: type) -> None:
+    """Also just below a power of two, where a logarithm is rounded up to it."""
+    eight = kind(8)
+    values: NDArray = np.array([1, 1.5, np.nextafter(eight, kind(0)), 8, -9, 0.2, 0, np.inf], kind)
+    assert powers(values).tolist() == [0, 0, 2, 3, 3, -3, EXACT, ENDLESS]
+
+
+@pytest.mark.parametrize("kind", [np.longdouble, np.float64, np.float32])
+def test_what_is_made_positive_keeps_its_bits_but_the_sign(kind: type) -> None:
+    """Zeros, infinities, NaN and a view that is not in order too."""
+    values: NDArray = np.array([-0.0, 0.0, -1.5, 2.5, -np.inf, np.nan, 1e-40, -1e-40], kind)
+    wanted = np.abs(values)
+    for signed in (values.copy(), np.repeat(values, 2)[::2]):
+        found = absolute(signed)
+        assert np.array_equal(found, wanted, equal_nan=True)
+        assert not np.signbit(found[~np.isnan(found)]).any()
