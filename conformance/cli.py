@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from conformance import cli_runs, plugins
+from conformance import cli_env, cli_runs, plugins
 from conformance.adapters import BACKENDS
 from conformance.cli_app import DEFAULT_OUT, BackendOption, CasesOption, LedgerOption, OpOption, app, chosen
 from conformance.errors import Exit, OutputError, StoppedError, UsageError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conformance.repeat_calls import Repeats
     from conformance.run import Selection, Summary
 
-__all__ = ["app", "cli_runs"]
+__all__ = ["app", "cli_env", "cli_runs"]
 
 
 def load_suite(
