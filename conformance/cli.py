@@ -109,7 +109,9 @@ def run_command(
     # With `--repeat` each call that kills its worker does so several times in a row.
     with closing(Pool(list(specs), timeout, deaths=repeat * MAX_DEATHS_IN_A_ROW)) as pool:
         pool.start()  # their frameworks are imported while the cases are loaded
-        suite, known = chosen(cases, op, [spec.name for spec in specs]), load_ledger(ledger)
+        # A site shows an op with all its cases; a run alone needs those of its shard.
+        of = (1, 1) if site else part
+        suite, known = chosen(cases, op, [spec.name for spec in specs], of), load_ledger(ledger)
         foreign = cases is not None and ledger is None
         selection = Selection(specs, tuple(op or ()), tuple(api or ()), keyword, foreign, part)
         _ = selection.plan(suite)  # an empty one leaves no folder behind

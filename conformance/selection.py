@@ -1,9 +1,11 @@
 """Which cases of which APIs a run takes, and in which part of it."""
 
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 from conformance.errors import NothingRanError
+from conformance.expand import Keep, everything
 from conformance.globs import glob
 from conformance.load import Api, Case, Operator
 from conformance.pool import BackendSpec
@@ -48,6 +50,11 @@ class Selection:
     def whole(self) -> bool:
         """Whether every case of the selected ops and backends is in: only then is an unused entry stale."""
         return not self.apis and not self.keyword and not self.foreign and self.shard[1] == 1
+
+
+def keeps(shard: tuple[int, int]) -> Keep:
+    """Return what tells whether a case id is in a shard; every one is where there is one shard only."""
+    return everything if shard[1] == 1 else partial(in_shard, shard=shard)
 
 
 def in_shard(case: str, shard: tuple[int, int]) -> bool:

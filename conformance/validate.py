@@ -212,10 +212,8 @@ def check_patterns(document: YamlFile, op: "Operator") -> None:
     claims = [claim.cases for claims in op.decl.claims.values() for claim in claims]
     declared = [each.cases for api in op.apis for each in api.decl.unsupported]
     patterns = sum(map(len, [*claims, *declared, *(d.cases for d in op.decl.differences)]))
-    if patterns * len(op.cases) > MOST_MATCHES:
-        raise document.fail(
-            (), f"{patterns} patterns on {len(op.cases)} cases are too many", "split the file"
-        )
+    if patterns * len(op.ids) > MOST_MATCHES:
+        raise document.fail((), f"{patterns} patterns on {len(op.ids)} cases are too many", "split the file")
 
 
 def check_differences(document: YamlFile, op: "Operator") -> None:
@@ -236,7 +234,7 @@ def _check_dtypes(document: YamlFile, names: Iterable[str], path: Path_) -> None
 
 
 def _check_patterns(document: YamlFile, op: "Operator", patterns: list[str], path: Path_) -> None:
-    names = [after_op(case.id) for case in op.cases] if patterns else []
+    names = [after_op(name) for name in op.ids] if patterns else []
     for position, pattern in enumerate(patterns):
         if pattern not in names and not any(map(any_of((pattern,)).fullmatch, names)):
             raise document.fail((*path, position), f"{pattern!r} matches no case")
