@@ -114,7 +114,7 @@ def run_command(
         suite, known = chosen(cases, op, [spec.name for spec in specs], of), load_ledger(ledger)
         foreign = cases is not None and ledger is None
         selection = Selection(specs, tuple(op or ()), tuple(api or ()), keyword, foreign, part)
-        _ = selection.plan(suite)  # an empty one leaves no folder behind
+        selection.check(suite)  # an empty one leaves no folder behind
         with claimed(out):
             summary = _run(suite, selection, known, out, pool, resume, repeats, cache=cache)
             _report(out, suite, known, site=site)
