@@ -145,7 +145,7 @@ def test_an_environment_is_made_used_and_removed(wheels: Path, tmp_path: Path, c
     left.parent.mkdir(parents=True)
     left.symlink_to(sys.executable)
     options = ["--backend", "vendored=vendored-2.0", "--cases", str(SIGMOID), "--no-site"]
-    run = ["run", *options, "-k", "basic", "-o", str(tmp_path / "out")]
+    run = ["run", *options, "-k", "basic[float32]", "-o", str(tmp_path / "out")]
     assert listed(capsys) == ""
     assert main(run) == Exit.USAGE
     assert "vendored-2.0 is not an executable interpreter" in capsys.readouterr().err
@@ -196,14 +196,9 @@ FAILURES = {
         ["pip cannot install that:", "vendored-framework==9.9 (from versions: 2.0, 3.0)"],
     ),
     "no network": (
-        ["vendored==9.9", "--index-url=https://127.0.0.1:9/simple", "--pip-arg=--retries=0"],
+        ["vendored==9.9", "--index-url=https://127.0.0.1:9/simple", "--pip-arg=--retries=1"],
         Exit.HARNESS,
-        ["pip cannot reach its index; see to the network, or name one: --index-url", "127.0.0.1"],
-    ),
-    "an option that pip does not know": (
-        ["vendored==2.0", "--pip-arg=--nonsense"],
-        Exit.USAGE,
-        ["pip cannot install that:", "no such option: --nonsense"],
+        ["pip cannot reach its index; see to the network, or name one: --index-url", "connection broken"],
     ),
 }
 
