@@ -9,7 +9,7 @@ from conformance.opfile import CaseDecl
 from conformance.pairs import points
 from conformance.suite import Case, Operator
 from conformance.types import Scalar
-from conformance.yamlfile import Path_, YamlFile
+from conformance.yamlfile import Document, Path_
 
 T = TypeVar("T")
 Keep = Callable[[str], bool]
@@ -34,7 +34,7 @@ class Shared:
 
 
 def expand(
-    document: YamlFile, op: Operator, decl: CaseDecl, path: Path_, shared: Shared, keep: Keep
+    document: Document, op: Operator, decl: CaseDecl, path: Path_, shared: Shared, keep: Keep
 ) -> Iterator[tuple[str, Case | None]]:
     """Yield, of each point of the matrix of a case that `check_cases` has let pass, its id and the case.
 
@@ -58,7 +58,7 @@ def expand(
 
 
 def _check_point(
-    document: YamlFile, op: Operator, decl: CaseDecl, point: dict[str, Any], path: Path_
+    document: Document, op: Operator, decl: CaseDecl, point: dict[str, Any], path: Path_
 ) -> None:
     dtype = point["dtype"]
     if dtype not in FLOATING:
@@ -141,7 +141,7 @@ def _shown(axis: str, value: Scalar) -> str:
     return text if axis in ("dtype", "reduction") else f"{axis}={text}"
 
 
-def _check_literals(document: YamlFile, case: Case, path: Path_) -> None:
+def _check_literals(document: Document, case: Case, path: Path_) -> None:
     """Build what stands literally in the file at once: its mistakes belong to load time."""
     for name, spec in case.specs.items():
         if isinstance(spec, dict) and "values" not in spec and "set" not in spec:

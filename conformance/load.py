@@ -18,6 +18,8 @@ from conformance.errors import HarnessError, InvalidFileError, UsageError
 from conformance.expand import Keep, Shared, everything, expand
 from conformance.globs import after_op, glob
 from conformance.opfile import BindingsFile, CaseDecl, OpFile
+from conformance.parsed import Known, recall
+from conformance.parsed import keep as keep_parsed
 from conformance.suite import Api, BindingsSource, Case, Operator
 from conformance.types import Array, Binding, Scalar
 from conformance.validate import (
@@ -30,7 +32,7 @@ from conformance.validate import (
     check_relations,
     check_unsupported,
 )
-from conformance.yamlfile import Path_, YamlFile
+from conformance.yamlfile import Document, Path_, YamlFile
 
 __all__ = ["Api", "Case", "Operator"]
 
@@ -101,8 +103,8 @@ def load_operator(
     path: Path, text: str | None = None, backends: Iterable[str] = (), keep: Keep = everything
 ) -> Operator:
     """Load one op file, with what the packages of these backends bind to it; expand the cases to `keep`."""
-    document = YamlFile(path, text)
-    decl = document.convert(OpFile)
+    document = (recall(path) if text is None else None) or YamlFile(path, text)
+    decl = document.decl if isinstance(document, Known) else document.convert(OpFile)
     definition = definitions().get(decl.op)
     if definition is None:
         raise document.fail(
@@ -110,22 +112,25 @@ def load_operator(
         )
     check_names(document, decl, definition.signature.parameters)
     apis = tuple(_api(document, decl, name) for name in decl.apis)
-    check_cases(document, decl)
+    if isinstance(document, YamlFile):
+        check_cases(document, decl)
     about = msgspec.structs.replace(decl, cases=[])  # which are held as they are expanded
     own = Operator(decl.op, decl.family, decl.summary, about, definition, apis, path, document.digest)
     bound = [found for name in backends if (found := _bound(own, document, name)) is not None]
     operator = _joined(own, bound)
     _expand_all(document, operator, decl.cases, keep)
-    for theirs, part in [(document, own), *bound]:
+    for theirs, part in bound if isinstance(document, Known) else [(document, own), *bound]:
         check_patterns(theirs, part)
         check_unsupported(theirs, part)
         check_claims(theirs, part)
         check_differences(theirs, part)
         check_relations(theirs, part)
+    if isinstance(document, YamlFile) and text is None:
+        keep_parsed(document, decl)
     return operator
 
 
-def _expand_all(document: YamlFile, operator: Operator, cases: list[CaseDecl], keep: Keep) -> None:
+def _expand_all(document: Document, operator: Operator, cases: list[CaseDecl], keep: Keep) -> None:
     """Fill the operator's lists of ids and cases."""
     wheres, shared = dict[str, str](), Shared()
     for index, case in enumerate(cases):
@@ -143,7 +148,7 @@ def _expand_all(document: YamlFile, operator: Operator, cases: list[CaseDecl], k
                 operator.cases.append(concrete)
 
 
-def _bound(own: Operator, document: YamlFile, backend: str) -> tuple[YamlFile, Operator] | None:
+def _bound(own: Operator, document: Document, backend: str) -> tuple[YamlFile, Operator] | None:
     """Return the op as a third-party backend binds it, and the file that says so; None: it does not."""
     path = plugins.bindings_folder(backend) / f"{own.name}.yaml"
     if not path.exists():
@@ -186,7 +191,7 @@ def _joined(own: Operator, bound: list[tuple[YamlFile, Operator]]) -> Operator:
     )
 
 
-def _api(document: YamlFile, decl: OpFile, name: str, bound: str = "") -> Api:
+def _api(document: Document, decl: OpFile, name: str, bound: str = "") -> Api:
     """Read a binding: of a built-in backend, or of the one whose package this file is in."""
     path: Path_ = ("apis", name)
     api = decl.apis[name]

@@ -10,6 +10,7 @@ import pytest
 
 from conformance import cli
 from conformance.__main__ import main
+from conformance.cli_app import chosen
 from conformance.errors import Exit
 from conformance.load import Operator, load_suite, shipped_cases
 from conformance.pool import backend_spec
@@ -46,10 +47,9 @@ def test_a_shard_without_a_site_loads_its_cases_only_and_writes_the_same(
 ) -> None:
     """With a site, which shows each op with all its cases, the whole suite is loaded; the stream is one."""
     loaded = []
-    counted = cli.chosen
 
     def noted(*arguments: Any) -> list[Operator]:
-        (op,) = counted(*arguments)
+        (op,) = chosen(*arguments)
         loaded.append((len(op.cases), len(op.ids)))
         return [op]
 

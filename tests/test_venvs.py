@@ -14,8 +14,10 @@ import pytest
 
 from conformance import plugins
 from conformance.__main__ import main
-from conformance.errors import Exit
+from conformance.errors import Exit, HarnessError
 from conformance.load import _adapter, shipped_cases
+from conformance.requirements import Wanted
+from conformance.venvs import _started
 
 Captured = pytest.CaptureFixture[str]
 SIGMOID = shipped_cases() / "activation" / "sigmoid.yaml"
@@ -254,3 +256,10 @@ def test_one_that_is_interrupted_leaves_nothing(wheels: Path, tmp_path: Path, nu
     assert kept(tmp_path) == []
     started = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not any(str(python).encode() in each for each in started)
+
+
+def test_another_version_than_was_asked_for_is_said() -> None:
+    """What PYTHONPATH offers would be taken for what was installed."""
+    asked = Wanted(("torch",), (), (), {"torch": "==1.0"}, "torch-1.0")
+    with pytest.raises(HarnessError, match=r"a worker there has torch .*, not ==1\.0: is it from PYTHONPATH"):
+        _started(asked, Path(sys.executable))
