@@ -55,7 +55,7 @@ def test_one_bit_makes_another_file(tmp_path: Path, kept: Path) -> None:
     load_operator(first)
     assert load_operator(second).cases[0].where.startswith(str(second))
     assert len(list(kept.glob("*/*"))) == 1
-    second.write_text(HUBER.read_text().replace("summary: \"", "summary: \"now ", 1))
+    second.write_text(HUBER.read_text().replace('summary: "', 'summary: "now ', 1))
     assert load_operator(second).summary == f"now {load_operator(first).summary}"
     assert len(list(kept.glob("*/*"))) == 2
 

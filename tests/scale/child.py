@@ -1,9 +1,14 @@
-"""One stage in this process: what it took, and the most memory that the process has had by then."""
+"""One stage in this process: what it took, and the most memory of its own that the process has had.
 
+Pages of files that are mapped are not counted: the stream, when it is put in order; the system can drop them.
+"""
+
+import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import msgspec
 
@@ -12,13 +17,11 @@ from conformance.child import BackendSpec
 from conformance.fold import fold, read_run, write_folded
 from conformance.ledger import Ledger
 from conformance.load import Operator, load_suite
-from conformance.memory import resident
 from conformance.merge import merged
 from conformance.report.facts import read_facts
 from conformance.run import run
 from conformance.selection import Selection, keeps
 from conformance.stream import write_stream
-from tests.bench.child import peak
 from tests.scale.miniature import Answering, Oracle
 from tests.scale.suites import define
 
@@ -41,13 +44,38 @@ class Took(msgspec.Struct, frozen=True):
 
     seconds: float
     """On a processor."""
-    grown: int
-    """Bytes by which the process was larger when it had loaded, before it did anything else."""
     peak: int
     """Bytes of memory, at most."""
     calls: int = 0
     size: int = 0
     """Bytes of what it wrote."""
+
+
+class Peak(Thread):
+    """Looks at the memory of this process all the time."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most, self._ended = 0, Event()
+        self._status = Path("/proc/self/status")
+
+    def run(self) -> None:
+        """Look, until it is ended."""
+        while not self._ended.wait(0.01):
+            self.look()
+
+    def look(self) -> None:
+        """Look once."""
+        found = re.search(r"RssAnon:\s*(\d+) kB", self._status.read_text())
+        assert found is not None
+        self.most = max(self.most, int(found[1]) << 10)
+
+    def end(self) -> int:
+        """Return the most that there was."""
+        self._ended.set()
+        self.join()
+        self.look()
+        return self.most
 
 
 def selection(job: Job) -> Selection:
@@ -111,9 +139,11 @@ def main() -> None:
     """Do the job in the first file and leave what it took in the second."""
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
     define(job.ops)
-    before, began = resident() or 0, time.process_time()
+    peak = Peak()
+    peak.start()
+    began = time.process_time()
     calls, size = STAGES[job.stage](job)
-    took = Took(time.process_time() - began, before, peak(), calls, size)
+    took = Took(time.process_time() - began, peak.end(), calls, size)
     Path(sys.argv[2]).write_bytes(msgspec.json.encode(took))
 
 
