@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from conformance import entries
-from conformance.adapters import BACKENDS
 from conformance.errors import InvalidFileError
 from conformance.folders import cache_folder
 from conformance.opfile import OpFile
@@ -84,7 +83,7 @@ def _folder() -> Path:
 
 
 def _name(digest: str) -> str:
-    return sha256(f"{_program()} {sorted(BACKENDS.items())} {digest}".encode()).hexdigest()[:40]
+    return sha256(f"{_program()} {digest}".encode()).hexdigest()[:40]
 
 
 @cache

@@ -70,7 +70,7 @@ def test_what_is_not_valid_is_not_kept(tmp_path: Path, kept: Path) -> None:
     assert not list(kept.glob("*/*"))
 
 
-def test_another_set_of_backends_reads_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_known_is_held_against_the_backends_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is bound to a backend that is gone is refused, wherever it stands."""
     load_operator(HUBER)
     monkeypatch.delitem(BACKENDS, "mindspore")
