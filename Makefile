@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3.11
 RUN_ARGS ?=
 BENCH_ARGS ?=
+SCALE_ARGS ?=
 FUZZ_SECONDS ?= 60
 
 PUBLISHED := reports/published/report.json.gz
@@ -36,6 +37,10 @@ lint: $(VENV)/.ready
 
 bench: $(VENV)/.ready  ## our wall time over a bare loop's, growth, start-up; BENCH_ARGS=--quick takes a minute
 	$(PY) -m tests.bench $(BENCH_ARGS)
+
+.PHONY: scale
+scale: $(VENV)/.ready  ## how a run grows to a million cases, without a framework; SCALE_ARGS='--largest 1000000'
+	$(PY) -m tests.scale $(SCALE_ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.fuzz  ## malformed files for every loader, guided by coverage; FUZZ_SECONDS for all of them together

@@ -42,7 +42,7 @@ class Verdict:
 
     def in_order(self, cases: list[str]) -> list[str]:
         """Sort cases as their file has them: answers come from several workers, in no fixed order."""
-        places = {case.id: place for place, case in enumerate(self.op.cases)}
+        places = {case: place for place, case in enumerate(self.op.ids)}
         return sorted(cases, key=lambda case: places.get(case, len(places)))
 
     @property

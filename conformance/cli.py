@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from conformance import cli_runs, plugins
+from conformance import cli_env, cli_runs, plugins
 from conformance.adapters import BACKENDS
 from conformance.cli_app import DEFAULT_OUT, BackendOption, CasesOption, LedgerOption, OpOption, app, chosen
 from conformance.errors import Exit, OutputError, StoppedError, UsageError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conformance.repeat_calls import Repeats
     from conformance.run import Selection, Summary
 
-__all__ = ["app", "cli_runs"]
+__all__ = ["app", "cli_env", "cli_runs"]
 
 
 def load_suite(
@@ -109,10 +109,12 @@ def run_command(
     # With `--repeat` each call that kills its worker does so several times in a row.
     with closing(Pool(list(specs), timeout, deaths=repeat * MAX_DEATHS_IN_A_ROW)) as pool:
         pool.start()  # their frameworks are imported while the cases are loaded
-        suite, known = chosen(cases, op, [spec.name for spec in specs]), load_ledger(ledger)
+        # A site shows an op with all its cases; a run alone needs those of its shard.
+        of = (1, 1) if site else part
+        suite, known = chosen(cases, op, [spec.name for spec in specs], of), load_ledger(ledger)
         foreign = cases is not None and ledger is None
         selection = Selection(specs, tuple(op or ()), tuple(api or ()), keyword, foreign, part)
-        _ = selection.plan(suite)  # an empty one leaves no folder behind
+        selection.check(suite)  # an empty one leaves no folder behind
         with claimed(out):
             summary = _run(suite, selection, known, out, pool, resume, repeats, cache=cache)
             _report(out, suite, known, site=site)

@@ -32,17 +32,21 @@ DEFAULT_OUT = Path("reports/latest")
 
 
 def chosen(
-    cases: Path | None, ops: list[str] | None = None, backends: Iterable[str] = ()
+    cases: Path | None,
+    ops: list[str] | None = None,
+    backends: Iterable[str] = (),
+    shard: tuple[int, int] = (1, 1),
 ) -> list["Operator"]:
-    """Load the suite, or the operators asked for.
+    """Load the suite, or the operators asked for; of their cases, those of the i-th of n shards.
 
     Raises:
         UsageError: there is no operator of a name.
 
     """
     from conformance.load import load_suite  # noqa: PLC0415 - `list` and `--help` load no suite
+    from conformance.selection import keeps  # noqa: PLC0415
 
-    suite = load_suite(cases, ops or (), backends)
+    suite = load_suite(cases, ops or (), backends, keeps(shard))
     unknown = set(ops or ()) - {op.name for op in suite}
     if unknown:
         raise UsageError(f"no operator {min(unknown)!r}; there are {', '.join(op.name for op in suite)}")

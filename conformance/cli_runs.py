@@ -121,14 +121,16 @@ def merge_command(
     """Join shards, and runs of other backends, into one run; exit as that run would have."""
     from conformance.ledger import load_ledger  # noqa: PLC0415
     from conformance.load import load_suite  # noqa: PLC0415
-    from conformance.merge import merge  # noqa: PLC0415 - only here
+    from conformance.merge import merged  # noqa: PLC0415 - only here
     from conformance.stream import write_stream  # noqa: PLC0415
 
     foreign = cases is not None and ledger is None
-    rows = merge(runs, load_suite(cases, backends=_bound(runs)), load_ledger(ledger), foreign=foreign)
-    write_stream(out / "run.jsonl", rows)
+    # Of the cases their ids are enough, and of the rows one at a time.
+    suite = load_suite(cases, backends=_bound(runs), keep=lambda _: False)
+    rows = merged(runs, suite, load_ledger(ledger), foreign=foreign)
+    end = write_stream(out / "run.jsonl", rows)
     print(out / "run.jsonl")
-    raise typer.Exit(int(rows[-1]["exit"]))
+    raise typer.Exit(int(end["exit"]))
 
 
 def _rows(runs: list[Path], suite: list["Operator"], known: "Ledger", *, foreign: bool) -> Iterator["Row"]:

@@ -1,6 +1,7 @@
 """The line that every case travels: ask the oracle and the workers, judge and classify what they answer."""
 
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -36,9 +37,10 @@ class Line(Remembering):
     memory: Watermark = field(default_factory=Watermark)
     number: int = 0
 
-    def ask(self, pool: Pool, case: Case, apis: list[Api]) -> None:
+    def ask(self, pool: Pool, case: Case, apis: Sequence[Api]) -> None:
         """Ask each API about a case."""
         self.open(case)
+        self.left[case.id] = len(apis)
         question = Question(case)
         # The same case is always in the same lane: some kernels depend on what ran before.
         lane = crc32(case.id.encode())

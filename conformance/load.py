@@ -15,9 +15,11 @@ from conformance.adapters.base import Adapter
 from conformance.arrays import numpy_dtype, to_wire
 from conformance.definition import definitions
 from conformance.errors import HarnessError, InvalidFileError, UsageError
-from conformance.expand import expand
+from conformance.expand import Keep, Shared, everything, expand
 from conformance.globs import after_op, glob
-from conformance.opfile import BindingsFile, OpFile
+from conformance.opfile import BindingsFile, CaseDecl, OpFile
+from conformance.parsed import Known, recall
+from conformance.parsed import keep as keep_parsed
 from conformance.suite import Api, BindingsSource, Case, Operator
 from conformance.types import Array, Binding, Scalar
 from conformance.validate import (
@@ -30,7 +32,7 @@ from conformance.validate import (
     check_relations,
     check_unsupported,
 )
-from conformance.yamlfile import Path_, YamlFile
+from conformance.yamlfile import Document, Path_, YamlFile
 
 __all__ = ["Api", "Case", "Operator"]
 
@@ -41,12 +43,13 @@ def shipped_cases() -> Path:
 
 
 def load_suite(
-    root: Path | None = None, ops: Iterable[str] = (), backends: Iterable[str] = ()
+    root: Path | None = None, ops: Iterable[str] = (), backends: Iterable[str] = (), keep: Keep = everything
 ) -> list[Operator]:
     """Load every op file below `root` (default: the shipped ones), in order of their paths.
 
     With `ops`, only the files that are named as these are read, if there is one for each. `backends` are
-    those whose own packages bind them: the built-in ones, which the op files bind, need not be named.
+    those whose own packages bind them: the built-in ones, which the op files bind, need not be named. A
+    case whose id `keep` refuses is named in its operator's `ids`, and not made.
 
     Raises:
         InvalidFileError: a file is not valid; the message has its line and column.
@@ -56,7 +59,7 @@ def load_suite(
     others = [name for name in dict.fromkeys(backends) if name not in BACKENDS]
     for name in others:
         check_bound_ops(name)
-    operators = [load_operator(path, backends=others) for path in case_files(root, ops)]
+    operators = [load_operator(path, backends=others, keep=keep) for path in case_files(root, ops)]
     seen: dict[str, Path] = {}
     for operator in operators:
         if operator.name in seen:
@@ -96,10 +99,12 @@ def check_bound_ops(backend: str) -> None:
             )
 
 
-def load_operator(path: Path, text: str | None = None, backends: Iterable[str] = ()) -> Operator:
-    """Load one op file, with what the packages of these backends bind to it; expand its cases."""
-    document = YamlFile(path, text)
-    decl = document.convert(OpFile)
+def load_operator(
+    path: Path, text: str | None = None, backends: Iterable[str] = (), keep: Keep = everything
+) -> Operator:
+    """Load one op file, with what the packages of these backends bind to it; expand the cases to `keep`."""
+    document = (recall(path) if text is None else None) or YamlFile(path, text)
+    decl = document.decl if isinstance(document, Known) else document.convert(OpFile)
     definition = definitions().get(decl.op)
     if definition is None:
         raise document.fail(
@@ -107,33 +112,43 @@ def load_operator(path: Path, text: str | None = None, backends: Iterable[str] =
         )
     check_names(document, decl, definition.signature.parameters)
     apis = tuple(_api(document, decl, name) for name in decl.apis)
-    check_cases(document, decl)
-    own = Operator(decl.op, decl.family, decl.summary, decl, definition, apis, path, document.digest)
+    if isinstance(document, YamlFile):
+        check_cases(document, decl)
+    about = msgspec.structs.replace(decl, cases=[])  # which are held as they are expanded
+    own = Operator(decl.op, decl.family, decl.summary, about, definition, apis, path, document.digest)
     bound = [found for name in backends if (found := _bound(own, document, name)) is not None]
     operator = _joined(own, bound)
-    ids: dict[str, str] = {}
-    for index, case in enumerate(decl.cases):
-        for concrete in expand(document, operator, case, ("cases", index)):
-            if concrete.id in ids:
-                raise document.fail(
-                    ("cases", index, "case"), f"case id {concrete.id!r} stands at {ids[concrete.id]} too"
-                )
-            if not concrete.id.isprintable():  # it stands in every list and page
-                raise document.fail(
-                    ("cases", index, "matrix"), f"the case id {concrete.id!r} cannot be printed"
-                )
-            ids[concrete.id] = concrete.where
-            operator.cases.append(concrete)
-    for theirs, part in [(document, own), *bound]:
+    _expand_all(document, operator, decl.cases, keep)
+    for theirs, part in bound if isinstance(document, Known) else [(document, own), *bound]:
         check_patterns(theirs, part)
         check_unsupported(theirs, part)
         check_claims(theirs, part)
         check_differences(theirs, part)
         check_relations(theirs, part)
+    if isinstance(document, YamlFile) and text is None:
+        keep_parsed(document, decl)
     return operator
 
 
-def _bound(own: Operator, document: YamlFile, backend: str) -> tuple[YamlFile, Operator] | None:
+def _expand_all(document: Document, operator: Operator, cases: list[CaseDecl], keep: Keep) -> None:
+    """Fill the operator's lists of ids and cases."""
+    wheres, shared = dict[str, str](), Shared()
+    for index, case in enumerate(cases):
+        where = document.where(("cases", index, "case"))
+        for name, concrete in expand(document, operator, case, ("cases", index), shared, keep):
+            if name in wheres:
+                raise document.fail(
+                    ("cases", index, "case"), f"case id {name!r} stands at {wheres[name]} too"
+                )
+            if not name.isprintable():  # it stands in every list and page
+                raise document.fail(("cases", index, "matrix"), f"the case id {name!r} cannot be printed")
+            wheres[name] = where
+            operator.ids.append(name)
+            if concrete is not None:
+                operator.cases.append(concrete)
+
+
+def _bound(own: Operator, document: Document, backend: str) -> tuple[YamlFile, Operator] | None:
     """Return the op as a third-party backend binds it, and the file that says so; None: it does not."""
     path = plugins.bindings_folder(backend) / f"{own.name}.yaml"
     if not path.exists():
@@ -152,7 +167,7 @@ def _bound(own: Operator, document: YamlFile, backend: str) -> tuple[YamlFile, O
     check_names(theirs, decl, own.definition.signature.parameters)
     apis = tuple(_api(theirs, decl, name, backend) for name in parsed.apis)
     source = BindingsSource(backend, path, theirs.digest)
-    # The list of cases is shared: it is filled once they are expanded.
+    # The lists of cases and ids are shared: they are filled once the cases are expanded.
     return theirs, dataclasses.replace(own, decl=decl, apis=apis, bindings=(source,))
 
 
@@ -176,7 +191,7 @@ def _joined(own: Operator, bound: list[tuple[YamlFile, Operator]]) -> Operator:
     )
 
 
-def _api(document: YamlFile, decl: OpFile, name: str, bound: str = "") -> Api:
+def _api(document: Document, decl: OpFile, name: str, bound: str = "") -> Api:
     """Read a binding: of a built-in backend, or of the one whose package this file is in."""
     path: Path_ = ("apis", name)
     api = decl.apis[name]

@@ -4,9 +4,11 @@ What does not belong together is refused, and the message names it: a job that m
 must not be green.
 """
 
-from collections import defaultdict
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,16 +18,23 @@ from conformance.errors import InvalidFileError, UsageError
 from conformance.ledger import Ledger
 from conformance.load import Operator
 from conformance.merge_checks import Stream, check_streams, read
+from conformance.merge_places import Places
 from conformance.run import Summary
 from conformance.stream import Row
 
-Pair = tuple[str, str]
-
 
 def merge(paths: list[Path], suite: list[Operator], ledger: Ledger, *, foreign: bool = False) -> list[Row]:
-    """Return the rows of the one stream that these make together.
+    """Return the rows of the one stream that these make together, as `merged` yields them."""
+    return list(merged(paths, suite, ledger, foreign=foreign))
 
-    `suite` and `ledger` are those of the runs; `foreign` says that the ledger was not written for the suite.
+
+def merged(
+    paths: list[Path], suite: list[Operator], ledger: Ledger, *, foreign: bool = False
+) -> Iterator[Row]:
+    """Yield the rows of the one stream that these make together; one result of each stream is in memory.
+
+    `suite` and `ledger` are those of the runs, of the suite the ids of cases; `foreign` says that the ledger
+    was not written for the suite.
 
     Raises:
         InvalidFileError: a stream is unfinished, or does not belong to the others; the message says why.
@@ -34,9 +43,10 @@ def merge(paths: list[Path], suite: list[Operator], ledger: Ledger, *, foreign: 
     """
     if not paths:
         raise UsageError("no stream to merge")
-    streams = sorted((read(path) for path in paths), key=_place)
-    check_streams(streams, suite)
-    return list(_Merge(streams, suite, Ledger(ledger.entries, wheres=ledger.wheres), foreign).rows())
+    places = Places(suite)
+    streams = sorted((read(path, places, n) for n, path in enumerate(paths, 1)), key=_place)
+    check_streams(streams, suite, paths)
+    return _Merge(streams, suite, Ledger(ledger.entries, wheres=ledger.wheres), foreign, places).rows()
 
 
 def _place(stream: Stream) -> tuple[list[int], list[str], int]:
@@ -54,33 +64,35 @@ class _Merge:
     suite: list[Operator]
     ledger: Ledger
     foreign: bool
+    places: Places
 
     def __post_init__(self) -> None:
-        """Give every case and every API its place in the suite."""
-        self.cases = {case.id: place for place, case in enumerate(_cases(self.suite))}
-        self.apis = {(op.name, api.name): n for op in self.suite for n, api in enumerate(op.apis)}
+        """Count what was run of each API; the results stay where they are."""
         self.summary = Summary()
         self.backends = {str(row["backend"]): row for s in self.streams for row in s.backends}
-        self.results = [row for stream in self.streams for row in stream.results]
-        for row in self.results:
-            if row["case"] not in self.cases or (row["op"], row["api"]) not in self.apis:
-                _unknown(row)
-        # Sorting is stable: the checks of one call stay as they stand in their stream.
-        self.results.sort(key=lambda r: (self.cases[r["case"]], self.apis[r["op"], r["api"]]))
+        self.pairs = sum((stream.pairs for stream in self.streams), Counter[tuple[str, str, str]]())
+        for stream in self.streams:
+            if stream.unknown is not None:
+                _unknown(stream.unknown)
 
     def rows(self) -> Iterator[Row]:
-        """Yield the stream, in the order in which a run writes it."""
+        """Return the rows in the order of a run; what is wrong with them is said before the first."""
+        whole = self._whole()
+        self.ledger.hits.update(name for stream in self.streams for name in stream.hits)
+        return self._rows(whole, list(self._claims(whole)))
+
+    def _rows(self, whole: set[str], claims: list[Row]) -> Iterator[Row]:
         yield self._header()
         yield from self.backends.values()
-        for row in self.results:
+        # Each is in order, and the checks of one call stay as they stand in their stream.
+        parts = (stream.results(self.places) for stream in self.streams)
+        for _, row in heapq.merge(*parts, key=itemgetter(0)):
             self.summary.statuses[row["status"]] += 1
             self.summary.outcomes[row["outcome"]] += 1
             if row["outcome"] in ("regression", "stale"):
                 self.summary.surprise(row)
             yield row
-        whole = self._whole()
-        self.ledger.hits.update(name for stream in self.streams for name in stream.hits)
-        yield from self._claims(whole)
+        yield from claims
         yield from self._stale(whole)
         yield self._end()
 
@@ -92,7 +104,7 @@ class _Merge:
         suite["files"] = dict(sorted(digests.items()))
         if bound := {name: of for run in runs for name, of in (run["suite"].get("bindings") or {}).items()}:
             suite["bindings"] = dict(sorted(bound.items()))
-        suite["cases"] = len({row["case"] for row in self.results})
+        suite["cases"] = self.places.used
         for key in ("platform", "python", "numpy"):
             if key in suite:
                 suite[key] = " / ".join(dict.fromkeys(str(run["suite"].get(key, "")) for run in runs))
@@ -103,13 +115,17 @@ class _Merge:
         """Return the sharded backends that ran every case of their ops: their unused entries are stale."""
         if self.foreign:
             return set()
-        ran: dict[str, set[Pair]] = defaultdict(set)
-        for row in self.results:
-            ran[row["backend"]].add((row["case"], row["api"]))
         found = set()
         for name in (name for stream in self.streams if stream.shard[1] > 1 for name in stream.names):
-            ops = {case.partition("/")[0] for case, _ in ran[name]}
-            if all(pair in ran[name] for pair in _pairs(self.suite, name, ops)):
+            ran = {(op, api): n for (backend, op, api), n in self.pairs.items() if backend == name}
+            ops = {op for op, _ in ran}
+            due = {
+                (op.name, api.name): len(op.ids)
+                for op in self.suite
+                for api in op.apis
+                if op.name in ops and api.backend == name
+            }
+            if all(ran.get(pair) == n for pair, n in due.items()):
                 found.add(name)
         return found
 
@@ -118,7 +134,7 @@ class _Merge:
         told: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
         for row in (row for stream in self.streams for row in stream.claims):
             told[row["op"], row["api"], row["claim"]].append(row)
-        heard = {(row["op"], row["api"]) for row in self.results}
+        heard = {(op, api) for _, op, api in self.pairs}
         claims = Claims(_no_variant)
         for op in self.suite:
             for api in op.apis:
@@ -145,11 +161,13 @@ class _Merge:
         ranks = ("refuted", "untestable", "confirmed", "notrun")
         decisive = min((row["verdict"] for row in parts), key=ranks.index)
         found = [row for row in parts if row["verdict"] == decisive]
-        evidence = sorted({case for row in found for case in row["evidence"]}, key=self.cases.__getitem__)
+        evidence = sorted(
+            {case for row in found for case in row["evidence"]}, key=self.places.cases.__getitem__
+        )
         refuting = decisive == "refuted" or (verdict.claim.refused and decisive == "untestable")
         (verdict.refuting if refuting else verdict.confirming).extend(evidence)
         # The reason quotes the first case that shows it.
-        first = min(found, key=lambda row: self.cases[row["evidence"][0]] if row["evidence"] else -1)
+        first = min(found, key=lambda row: self.places.cases[row["evidence"][0]] if row["evidence"] else -1)
         count = sum(int(row.get("evidence_count", len(row["evidence"]))) for row in found)
         return verdict.row(verdict.api.decl.doc) | {
             "why": first.get("why", ""),
@@ -178,7 +196,7 @@ class _Merge:
 
     def _stale(self, whole: set[str]) -> Iterator[Row]:
         """Yield entries that matched nothing: what whole runs said, and what no shard of a whole matched."""
-        ops = {row["op"] for row in self.results}
+        ops = {op for _, op, _ in self.pairs}
         said = {
             row["ledger"]: row for stream in self.streams if stream.shard[1] == 1 for row in stream.ledger
         }
@@ -208,16 +226,6 @@ class _Merge:
             "claims": dict(sorted(summary.claims.items())),
             "exit": int(summary.exit_code),
         }
-
-
-def _cases(suite: list[Operator]) -> Iterator[Any]:
-    return (case for op in suite for case in op.cases)
-
-
-def _pairs(suite: list[Operator], backend: str, ops: set[str]) -> Iterator[Pair]:
-    for op in (op for op in suite if op.name in ops):
-        apis = [api.name for api in op.apis if api.backend == backend]
-        yield from ((case.id, api) for case in op.cases for api in apis)
 
 
 def _unknown(row: Row) -> NoReturn:

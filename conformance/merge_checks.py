@@ -1,13 +1,16 @@
 """Whether streams belong together: the same suite, each shard once, no result twice, all of them finished."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
 from conformance.errors import InvalidFileError
 from conformance.load import Operator
+from conformance.merge_places import Place, Places
 from conformance.run import in_shard
 from conformance.stream import Row, read_stream
 
@@ -17,15 +20,26 @@ SAME_BACKEND = ("framework", "version", "device", "mode", "flags", "numpy")
 
 @dataclass
 class Stream:
-    """One finished stream, its rows by kind."""
+    """One finished stream, its rows by kind; its results stay in the file, for there may be millions."""
 
     path: Path
     run: Row = field(default_factory=dict)
     backends: list[Row] = field(default_factory=list)
-    results: list[Row] = field(default_factory=list)
     claims: list[Row] = field(default_factory=list)
     ledger: list[Row] = field(default_factory=list)
     end: Row = field(default_factory=dict)
+    pairs: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """How many cases it has of each backend, op and API."""
+    named: set[str] = field(default_factory=set)
+    """The ledger entries that its results name."""
+    twice: tuple[Row, int] | None = None
+    """The first result that another stream has too, and the number of that."""
+    unknown: Row | None = None
+    """The first result that the suite has no place for."""
+    astray: Row | None = None
+    """The first result that stands behind those of a later case."""
+    last: int = -1
+    """The place of the case that was read last."""
 
     @property
     def names(self) -> list[str]:
@@ -45,26 +59,56 @@ class Stream:
         """Ids of the ledger entries that matched something: as the run counted, else as its rows name."""
         if "hits" in self.end:
             return set(self.end["hits"])
-        return {str(row["ledger"]) for row in (*self.results, *self.claims) if row.get("ledger")}
+        return self.named | {str(row["ledger"]) for row in self.claims if row.get("ledger")}
+
+    def results(self, places: Places) -> Iterator[tuple[Place, Row]]:
+        """Read the results once more, each with its place, in the order of the suite; cases are in it."""
+        waiting = list[tuple[Place, Row]]()
+        for row in read_stream(self.path, partial=True):
+            place = places.of(row) if row["type"] == "result" else None
+            if place is None:
+                continue
+            if waiting and place[0] != waiting[-1][0][0]:
+                yield from sorted(waiting, key=itemgetter(0))
+                waiting.clear()
+            waiting.append((place, row))
+        yield from sorted(waiting, key=itemgetter(0))
+
+    def take(self, row: Row, places: Places, number: int) -> None:
+        """Note whose a result is, the first of its case and API."""
+        place = places.of(row)
+        if place is None:
+            self.unknown = self.unknown or row
+            return
+        if place[0] < self.last:
+            self.astray = self.astray or row
+        self.last = place[0]
+        before = places.take(place, number)
+        if before != number:
+            self.pairs[row["backend"], row["op"], row["api"]] += 1
+        if before not in (0, number):
+            self.twice = self.twice or (row, before)
 
 
-def read(path: Path) -> Stream:
-    """Read a stream that is finished.
+def read(path: Path, places: Places, number: int) -> Stream:
+    """Read a stream that is finished, the `number`-th, counted from 1.
 
     Raises:
         InvalidFileError: it is not a stream, did not end, or a backend was lost on the way.
 
     """
     stream = Stream(path)
-    lists = {
-        "backend": stream.backends,
-        "result": stream.results,
-        "claim": stream.claims,
-        "ledger": stream.ledger,
-    }
+    lists = {"backend": stream.backends, "claim": stream.claims, "ledger": stream.ledger}
+    last = None
     for row in read_stream(path, partial=True):
         kind = row["type"]
-        if kind in lists:
+        if kind == "result":
+            if last != (pair := (row["case"], row["api"])):
+                last = pair
+                stream.take(row, places, number)
+            if row.get("ledger"):
+                stream.named.add(str(row["ledger"]))
+        elif kind in lists:
             lists[kind].append(row)
         elif kind == "run":
             stream.run = row
@@ -79,8 +123,8 @@ def read(path: Path) -> Stream:
     return stream
 
 
-def check_streams(streams: list[Stream], suite: list[Operator]) -> None:
-    """Refuse streams that do not make one run.
+def check_streams(streams: list[Stream], suite: list[Operator], order: Sequence[Path] = ()) -> None:
+    """Refuse streams that do not make one run; `order` has their files as they were read.
 
     Raises:
         InvalidFileError: naming the streams, and in what they differ or what is missing.
@@ -102,7 +146,7 @@ def check_streams(streams: list[Stream], suite: list[Operator]) -> None:
         _check_environment(name, parts)
         _check_shards(name, parts)
         _check_ops(name, parts, suite)
-    _check_twice(streams)
+    _check_places(streams, order)
 
 
 def _check_bindings(first: Stream, other: Stream) -> None:
@@ -139,23 +183,26 @@ def _check_ops(name: str, parts: list[Stream], suite: list[Operator]) -> None:
     selection = parts[0].run.get("selection") or {}
     if len(parts) == 1 or selection.get("apis") or selection.get("keyword"):
         return
-    ran = {id(part): {row["op"] for row in part.results if row["backend"] == name} for part in parts}
+    ran = {id(part): {op for backend, op, _ in part.pairs if backend == name} for part in parts}
     together = set().union(*ran.values())
     for part in parts:
         for op in suite:
             if op.name not in together - ran[id(part)] or not any(a.backend == name for a in op.apis):
                 continue
-            if any(in_shard(case.id, part.shard) for case in op.cases):
+            if any(in_shard(case, part.shard) for case in op.ids):
                 _refuse(part.path, f"different ops: {name} ran {op.name} in another shard, not in this one")
 
 
-def _check_twice(streams: list[Stream]) -> None:
-    seen: dict[tuple[str, str], Path] = {}
+def _check_places(streams: list[Stream], order: Sequence[Path]) -> None:
     for stream in streams:
-        for case, api in dict.fromkeys((row["case"], row["api"]) for row in stream.results):
-            if other := seen.get((case, api)):
-                _refuse(stream.path, f"duplicate: {case} of {api} is in {other} too", "name each stream once")
-            seen[case, api] = stream.path
+        if stream.twice is not None:
+            row, number = stream.twice
+            what = f"duplicate: {row['case']} of {row['api']} is in {order[number - 1]} too"
+            _refuse(stream.path, what, "name each stream once")
+    for stream in streams:
+        if stream.astray is not None:
+            what = f"{stream.astray['case']} stands behind later cases of the suite"
+            _refuse(stream.path, what, "merge with the case files that the run was made with")
 
 
 def _same(first: Stream, other: Stream, what: str, ours: Any, theirs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,13 +27,13 @@ class Origins:
         self._firsts.append(first)
         self._places.append(place)
 
-    def names(self, answer: Any, plan: list[tuple[Case, Api]]) -> list[str]:
+    def names(self, answer: Any, plan: Sequence[tuple[Case, Api]]) -> list[str]:
         """Name the earlier calls that it took to make this one fail, in their order."""
         if not isinstance(answer, Death) or not answer.sequence:
             return []
         return [self._name(number, plan) for number in answer.sequence[:NAMED]]
 
-    def _name(self, number: int, plan: list[tuple[Case, Api]]) -> str:
+    def _name(self, number: int, plan: Sequence[tuple[Case, Api]]) -> str:
         found = bisect_right(self._firsts, number) - 1
         if found < 0 or self._places[found] < 0:
             return f"request {number}"

@@ -16,11 +16,11 @@ from typing import Any, Self
 from conformance import plugins
 from conformance.adapters import BACKENDS
 from conformance.child import HELD, BackendSpec, Call, adapter_class
-from conformance.errors import UsageError
 from conformance.hold import Hold
 from conformance.lane import Answer, Fault, Lane, Lost
 from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
 from conformance.types import Environment, Request
+from conformance.venvs import interpreter
 
 __all__ = [
     "MAX_DEATHS_IN_A_ROW", "Answer", "BackendSpec", "Fault", "Lost", "Pool", "Unsent", "backend_spec",
@@ -55,7 +55,7 @@ def core(place: int) -> int | None:
 
 
 def backend_spec(text: str) -> BackendSpec:
-    """Read `NAME` or `NAME=PYTHON`.
+    """Read `NAME` or `NAME=PYTHON`, which may be the name of an environment.
 
     Raises:
         UsageError: there is no such backend, or it is no good, or there is no such interpreter.
@@ -65,9 +65,7 @@ def backend_spec(text: str) -> BackendSpec:
     adapter = plugins.find(name)
     if name not in BACKENDS:
         plugins.adapter_class(name)  # whatever is wrong with it is said before anything starts
-    if python and shutil.which(python) is None:
-        raise UsageError(f"backend {name}: {python} is not an executable interpreter")
-    return BackendSpec(name, adapter, python or sys.executable)
+    return BackendSpec(name, adapter, interpreter(name, python) if python else sys.executable)
 
 
 class Pool:

@@ -15,6 +15,7 @@ from conformance.judge import declared_unsupported
 from conformance.ledger import Ledger
 from conformance.load import Api, Case, Operator
 from conformance.oracle import EXTENDED, ORACLE_DTYPE
+from conformance.plan import Pair, Plan
 from conformance.pool import Lost, Pool
 from conformance.question import variant
 from conformance.repeat import CHECK, classify, only_repeats
@@ -24,9 +25,6 @@ from conformance.stream import ASKED, SETTLED, Row, StreamWriter
 from conformance.suite import binding_digests, file_digests, suite_commit, suite_digest
 from conformance.summary import Summary
 from conformance.types import Outcome
-
-Pair = tuple[str, str]
-"""A case's id and an API's name."""
 
 RELATED = 1000
 """Where the rows of relations stand after those of the case itself."""
@@ -40,10 +38,11 @@ class Record:
     selection: Selection
     ledger: Ledger
     stream: StreamWriter
-    plan: list[tuple[Case, Api]]
+    plan: Plan
     repeats: Repeats | None = None
     summary: Summary = field(default_factory=Summary)
-    places: dict[Pair, int] = field(default_factory=dict)
+    left: Counter[str] = field(default_factory=Counter)
+    """How many pairs of a case that was asked have still to be settled."""
     owed: Counter[Pair] = field(default_factory=Counter)
     """How many parts of a pair (its own checks, its relations) have still to be written."""
     failed: set[Pair] = field(default_factory=set)
@@ -57,13 +56,9 @@ class Record:
     def __post_init__(self) -> None:
         self.claims = Claims(variant)
         self.backends = [spec.name for spec in self.selection.backends]
-        self.left = Counter(case.id for case, _ in self.plan)
-        self.places = {(case.id, api.name): place for place, (case, api) in enumerate(self.plan)}
-        heard: set[tuple[str, str]] = set()
-        for case, api in self.plan:
-            if (case.op.name, api.name) not in heard:
-                heard.add((case.op.name, api.name))
-                self.claims.expect(case.op, api)
+        self.places = self.plan.places
+        for op, api in self.plan.bindings():
+            self.claims.expect(op, api)
 
     def header(self, argv: list[str]) -> None:
         """Write what runs."""
@@ -72,12 +67,12 @@ class Record:
             "mantissa": int(np.finfo(ORACLE_DTYPE).nmant),
             "extended": EXTENDED,
         }
-        ops = {case.op.name for case, _ in self.plan}
+        ops = {op.name for op, _ in self.plan.bindings()}
         suite = {
             "name": "op-conformance",
             "version": conformance.__version__,
             "ops": sorted(ops),
-            "cases": len({case.id for case, _ in self.plan}),
+            "cases": len(self.plan.cases),
             "platform": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -221,7 +216,7 @@ class Record:
             entries = (entry for each in self.ledger.entries.values() for entry in each)
             self.ledger.hits.update(entry.id for entry in entries if only_repeats(entry))
         if self.selection.whole:
-            ops = {case.op.name for case, _ in self.plan}
+            ops = {op.name for op, _ in self.plan.bindings()}
             for backend in self.versions:
                 for entry in self.ledger.unmatched(backend, ops):
                     self.summary.stale.append(entry.id)

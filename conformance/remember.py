@@ -9,7 +9,8 @@ from conformance.hold import Hold
 from conformance.judge import check_names
 from conformance.load import Api, Case
 from conformance.memo import Kept, Memo, Page, hashed
-from conformance.record import RELATED, Pair, Record
+from conformance.plan import Pair
+from conformance.record import RELATED, Record
 from conformance.stream import HEARD
 from conformance.types import Reply, Request
 

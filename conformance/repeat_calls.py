@@ -1,5 +1,6 @@
 """The calls of `--repeat N`: asked warm and fresh, counted, and judged once all of a pair are answered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ class Repeats:
         tally.warm = 1 + len(requests)
         return requests
 
-    def ask(self, line: "Line", pool: Pool, case: Case, apis: list[Api]) -> None:
+    def ask(self, line: "Line", pool: Pool, case: Case, apis: Sequence[Api]) -> None:
         """Ask a case of each API once more."""
         answers: dict[str, Expectation | None] = {}
         packed = Packed(case)

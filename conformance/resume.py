@@ -15,8 +15,9 @@ from conformance.errors import InvalidFileError
 from conformance.judge import check_names
 from conformance.line import Line
 from conformance.load import Api, Case
+from conformance.plan import Pair
 from conformance.pool import Pool
-from conformance.record import RELATED, Pair
+from conformance.record import RELATED
 from conformance.repeat import CHECK
 from conformance.stream import ASKED, HEARD, SETTLED, Row, read_stream, unjson
 

@@ -1,8 +1,7 @@
 """The straight line: load → oracle → worker → compare → classify → stream → report."""
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from conformance.line import Line
 from conformance.load import Api, Case, Operator
 from conformance.memo import Memo
 from conformance.memory import sparing
+from conformance.plan import Plan
 from conformance.pool import Pool
 from conformance.question import expectation, request_for, resolved_params, variant
 from conformance.repeat_calls import Repeats
@@ -68,9 +68,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
         with sparing(), workers:
             line.header(earlier.argv if earlier else argv or sys.argv[1:])
             settled = take_up(earlier, line, workers) if earlier else set()
-            left = [(c, a) for c, a in plan if (c.id, a.name) not in settled]
-            workers.widen(_calls(left))
-            _ask_all(line, workers, left, partial(line.ask, workers), stop)
+            left = plan.without(settled)
+            workers.widen(left.calls())
+            _ask_all(line, workers, left.questions(), partial(line.ask, workers), stop)
         if repeats is not None:
             _again(line, left, repeats, timeout, stop)
         line.close()
@@ -91,12 +91,12 @@ def run(  # noqa: PLR0913 - each is an option of the command
 def _ask_all(
     line: Line,
     pool: Pool,
-    pairs: list[tuple[Case, Api]],
-    ask: Callable[[Case, list[Api]], None],
+    questions: Iterator[tuple[Case, Sequence[Api]]],
+    ask: Callable[[Case, Sequence[Api]], None],
     stop: Callable[[], bool],
 ) -> None:
     """Ask case by case, and hear all answers; asked to stop, hear those to what was asked."""
-    for case, apis in _by_case(pairs):
+    for case, apis in questions:
         if stop():
             pool.withdraw()
             line.take(pool, until_idle=True)
@@ -105,29 +105,12 @@ def _ask_all(
     line.take(pool, until_idle=True)
 
 
-def _again(
-    line: Line, pairs: list[tuple[Case, Api]], repeats: Repeats, timeout: float, stop: Callable[[], bool]
-) -> None:
+def _again(line: Line, plan: Plan, repeats: Repeats, timeout: float, stop: Callable[[], bool]) -> None:
     """Ask everything anew of new workers, in the opposite order and back, and judge what all calls gave."""
-    for number in range(repeats.rounds if pairs else 0):
+    for number in range(repeats.rounds if plan else 0):
         with Pool(list(line.selection.backends), timeout) as pool:
-            pool.widen(_calls(pairs))
+            pool.widen(plan.calls())
             pool.environments()
-            order = pairs if number % 2 else pairs[::-1]
-            ask = partial(repeats.ask, line, pool)
-            _ask_all(line, pool, order, ask, stop)
+            order = plan.questions(backwards=number % 2 == 0)
+            _ask_all(line, pool, order, partial(repeats.ask, line, pool), stop)
     repeats.close(line)
-
-
-def _calls(pairs: list[tuple[Case, Api]]) -> Counter[str]:
-    """Count what each backend will be asked, its follow-up calls left out."""
-    return Counter(api.backend for _, api in pairs)
-
-
-def _by_case(plan: list[tuple[Case, Api]]) -> Iterator[tuple[Case, list[Api]]]:
-    apis: list[Api] = []
-    for place, (case, api) in enumerate(plan):
-        apis.append(api)
-        if place + 1 == len(plan) or plan[place + 1][0] is not case:
-            yield case, apis
-            apis = []

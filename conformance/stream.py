@@ -127,12 +127,13 @@ def _packed(order: tuple[int, ...]) -> int:
     return sum(number << shift for number, shift in zip(order, _SHIFTS, strict=False))
 
 
-def write_stream(path: Path, rows: Iterable[Row]) -> None:
-    """Write the rows of a finished stream, which are in order already."""
-    stream = StreamWriter(path)
+def write_stream(path: Path, rows: Iterable[Row]) -> Row:
+    """Write the rows of a finished stream, which are in order already; return the last."""
+    stream, row = StreamWriter(path), Row()
     for place, row in enumerate(rows):
         stream.write(row, (0, place))
     stream.finish()
+    return row
 
 
 def read_stream(path: Path, *, partial: bool = False) -> Iterator[Row]:

@@ -92,12 +92,16 @@ class Operator:
     family: str
     summary: str
     decl: OpFile
+    """The file, without its cases."""
     definition: Definition
     apis: tuple[Api, ...]
     file: Path
     digest: str
     """Of all that was read, third-party bindings too: a file may be edited while a run lasts."""
     cases: list[Case] = field(default_factory=list)
+    """Those that were wanted when it was loaded: all, or those of a shard."""
+    ids: list[str] = field(default_factory=list)
+    """Of all its cases, in the order of the file."""
     bindings: tuple[BindingsSource, ...] = ()
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import yaml
@@ -15,7 +15,7 @@ T = TypeVar("T")
 Path_ = tuple[str | int, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_MAX_BYTES = 4_000_000
+MAX_BYTES = 4_000_000
 _MAX_DEPTH = 24
 _MAX_NODES = 100_000
 _MAX_DIGITS = 400
@@ -24,6 +24,18 @@ _PLACE = re.compile(r"(.*) - at `\$((?:\.\w+|\[\d+\]|\[\.\.\.\])*)`", re.DOTALL)
 _BINARY = "tag:yaml.org,2002:binary"
 _STEP = re.compile(r"\[(\d+)\]|\[(\.\.\.)\]|\.([^.\[]+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+
+
+class Document(Protocol):
+    """A file that can say where a node of it stands."""
+
+    digest: str
+
+    def where(self, path: Path_) -> str:
+        """`file:line:column` of the node at `path`."""
+
+    def fail(self, path: Path_, what: str, remedy: str = "") -> InvalidFileError:
+        """Return the error to raise about the node at `path`."""
 
 
 class YamlFile:
@@ -47,8 +59,8 @@ class YamlFile:
         except OSError as error:
             raise InvalidFileError(str(path), f"cannot be read: {error.strerror}") from error
         self.digest = sha256(raw).hexdigest()
-        if len(raw) > _MAX_BYTES:
-            raise InvalidFileError(f"{path}:1:1", f"larger than {_MAX_BYTES} bytes", "split the file")
+        if len(raw) > MAX_BYTES:
+            raise InvalidFileError(f"{path}:1:1", f"larger than {MAX_BYTES} bytes", "split the file")
         try:
             content = raw.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -201,7 +213,7 @@ def _read(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise InvalidFileError(str(path), "not a file")
     with path.open("rb") as file:
-        return file.read(_MAX_BYTES + 1)
+        return file.read(MAX_BYTES + 1)
 
 
 def _printable(text: str) -> str:

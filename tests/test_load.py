@@ -11,6 +11,7 @@ import pytest
 from conformance.adapters import BACKENDS
 from conformance.arrays import FLOATING, from_wire
 from conformance.errors import Exit, HarnessError, InvalidFileError, UsageError
+from conformance.expand import Shared
 from conformance.load import (
     Case,
     Operator,
@@ -340,3 +341,16 @@ def test_a_case_is_isolated_from_those_whom_it_says() -> None:
     able = [api for api in op.apis if not inexpressible(case, api)]
     alone = {api.backend: request_for(case, api, 1, None).isolated for api in able}
     assert alone == {"torch": False, "paddle": True, "mindspore": False}
+
+
+def test_cases_share_what_is_equal_and_only_that() -> None:
+    """Of a million cases most have the same dtypes and layouts; 1, 1.0 and True are not the same."""
+    (op,) = (each for each in load_suite(ops=["huber_loss"]) if each.name == "huber_loss")
+    assert len(op.cases) > 200
+    for name in ("dtypes", "layouts", "pinned", "gradients", "params"):
+        values = [getattr(case, name) for case in op.cases]
+        assert len({id(value) for value in values}) == len({repr(value) for value in values}) < len(values)
+    shared = Shared()
+    one, real, true = ({"p": value} for value in (1, 1.0, True))
+    assert [shared.one(each) for each in (one, real, true, dict(one))] == [one, real, true, one]
+    assert type(shared.one({"p": 1.0})["p"]) is float

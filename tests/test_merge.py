@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conformance.__main__ import main
 from conformance.adapters import BACKENDS
 from conformance.errors import Exit, InvalidFileError, UsageError
 from conformance.ledger import Entry, Ledger, load_ledger
@@ -328,6 +329,32 @@ def test_another_suite_in_hand_is_refused(stream: Make, suite: list[Operator]) -
     """A case that the suite does not have has no place in the order."""
     said = refusal(suite, stream("a", rows=[result("multi_margin_loss/other[float32]")]))
     assert "no multi_margin_loss/other[float32]" in said
+
+
+def test_results_that_are_not_in_order_are_refused(stream: Make, suite: list[Operator]) -> None:
+    """A run writes them case by case; streams are joined as they are read."""
+    rows = [result(case) for case in reversed(ids(suite))]
+    said = refusal(suite, stream("a", rows=rows))
+    assert f"a.jsonl: {rows[1]['case']} stands behind later cases of the suite" in said
+
+
+def test_the_apis_of_a_case_may_stand_in_any_order(stream: Make, suite: list[Operator]) -> None:
+    """Which of two third-party backends comes first is the order of their names on a command line."""
+    apis = (PADDLE, TORCH)
+    rows = [result(case, api, check=check) for case in ids(suite) for api in apis for check in "ab"]
+    found = [row for row in merge([stream("a", rows=rows)], suite, Ledger({})) if row["type"] == "result"]
+    expected = [(case, api, check) for case in ids(suite) for api in apis[::-1] for check in "ab"]
+    assert [(row["case"], row["api"], row["check"]) for row in found] == expected
+
+
+def test_what_is_refused_leaves_no_file(stream: Make, tmp_path: Path) -> None:
+    """All is looked at before the first line is written."""
+    (tmp_path / "multi_margin_loss.yaml").write_text(OP)
+    command = ["merge", str(stream("a", claims=[])), "--cases", str(tmp_path / "multi_margin_loss.yaml")]
+    assert main([*command, "-o", str(tmp_path / "out")]) == Exit.USAGE
+    assert not (tmp_path / "out").exists()
+    assert main([*command[:1], str(stream("b")), *command[2:], "-o", str(tmp_path / "out")]) == Exit.OK
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.jsonl"]
 
 
 def test_a_claim_without_a_verdict_is_refused(stream: Make, suite: list[Operator]) -> None:

@@ -4,14 +4,18 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from conformance import cli
 from conformance.__main__ import main
+from conformance.cli_app import chosen
 from conformance.errors import Exit
-from conformance.load import load_suite, shipped_cases
+from conformance.load import Operator, load_suite, shipped_cases
 from conformance.pool import backend_spec
 from conformance.run import Selection, in_shard
+from conformance.stream import read_stream
 from conformance.suite import suite_commit, suite_digest
 
 HUBER = shipped_cases() / "loss" / "huber_loss.yaml"
@@ -36,6 +40,27 @@ def test_a_part_of_the_cases_makes_no_entry_stale() -> None:
     whole = Selection((backend_spec("torch"),))
     assert whole.whole
     assert not replace(whole, shard=(1, 2)).whole
+
+
+def test_a_shard_without_a_site_loads_its_cases_only_and_writes_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a site, which shows each op with all its cases, the whole suite is loaded; the stream is one."""
+    loaded = []
+
+    def noted(*arguments: Any) -> list[Operator]:
+        (op,) = chosen(*arguments)
+        loaded.append((len(op.cases), len(op.ids)))
+        return [op]
+
+    monkeypatch.setattr(cli, "chosen", noted)
+    run = ["run", "--backend", "torch", "--cases", str(HUBER), "--shard", "2/3", "-k", "none", "-o"]
+    for more in ("--site", "--no-site"):
+        assert main([*run, str(tmp_path / more), more]) == Exit.OK
+    (whole, ids), (part, same) = loaded
+    assert part < whole == ids == same
+    one, other = (list(read_stream(tmp_path / each / "run.jsonl")) for each in ("--site", "--no-site"))
+    assert one[1:] == other[1:]
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
