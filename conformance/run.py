@@ -71,8 +71,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
             left = [(c, a) for c, a in plan if (c.id, a.name) not in settled]
             workers.widen(_calls(left))
             _ask_all(line, workers, left, partial(line.ask, workers), stop)
+        _learn(line, workers)
         if repeats is not None:
-            _again(line, left, repeats, timeout, stop)
+            _again(line, left, repeats, workers, stop)
         line.close()
         stream.finish()
     except StoppedError:
@@ -106,17 +107,25 @@ def _ask_all(
 
 
 def _again(
-    line: Line, pairs: list[tuple[Case, Api]], repeats: Repeats, timeout: float, stop: Callable[[], bool]
+    line: Line, pairs: list[tuple[Case, Api]], repeats: Repeats, first: Pool, stop: Callable[[], bool]
 ) -> None:
     """Ask everything anew of new workers, in the opposite order and back, and judge what all calls gave."""
     for number in range(repeats.rounds if pairs else 0):
-        with Pool(list(line.selection.backends), timeout) as pool:
+        specs = list(line.selection.backends)
+        with Pool(specs, first.timeout, executor=first.executor, workers=first.workers) as pool:
             pool.widen(_calls(pairs))
             pool.environments()
             order = pairs if number % 2 else pairs[::-1]
             ask = partial(repeats.ask, line, pool)
             _ask_all(line, pool, order, ask, stop)
+        _learn(line, pool)
     repeats.close(line)
+
+
+def _learn(line: Line, pool: Pool) -> None:
+    """Take down what became of the machines that workers ran on."""
+    line.summary.losses += pool.losses()
+    line.summary.troubles = pool.executor.troubles()
 
 
 def _calls(pairs: list[tuple[Case, Api]]) -> Counter[str]:

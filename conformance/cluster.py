@@ -1,0 +1,269 @@
+"""Workers on the nodes of a Ray cluster: an actor for each lane, with a keeper that starts its workers.
+
+A crash of a framework ends its worker, not the actor: it is a result, as everywhere. The loss of a node ends
+the actor: another is made elsewhere, and asked again what was owed.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+from conformance.bundle import unpacked
+from conformance.child import BackendSpec, adapter_class
+from conformance.errors import HarnessError
+from conformance.executor import Seat, Tell, Worker
+from conformance.keeper import Keeper
+from conformance.remote import Place, Yardstick
+
+GRACE_SECONDS = 10.0
+"""How long a node with what is asked for may take to join; a cluster has to have one by then."""
+CLOSE_SECONDS = 5.0
+LISTEN_SECONDS = 5.0
+Amounts = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a worker of one backend takes of a node, and the environment that it runs in."""
+
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """As Ray names them: `num_cpus`, `num_gpus`, `memory` (bytes), or a node's own."""
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+
+    def amounts(self) -> Amounts:
+        """Return what it takes, as a node says what it has."""
+        names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+        taken = {"num_cpus": 1.0, **self.resources}
+        return {names.get(name, name): float(count) for name, count in taken.items() if count}
+
+    def options(self, modules: list[str]) -> dict[str, Any]:
+        """Return the options of its actor."""
+        known = {n: v for n, v in self.resources.items() if n in ("num_cpus", "num_gpus", "memory")}
+        own = {n: v for n, v in self.resources.items() if n not in known}
+        env = {**self.runtime_env, "py_modules": [*self.runtime_env.get("py_modules", ()), *modules]}
+        return {"num_cpus": 1, **known, "resources": own, "runtime_env": env}
+
+
+class Actor(Place):
+    """An actor with a keeper, on whatever node Ray finds for it."""
+
+    def __init__(self, cluster: "Cluster", backend: str) -> None:
+        super().__init__(cluster.yardstick)
+        self.name = "a node"
+        self._cluster, self._backend = cluster, backend
+        self._closing = False
+        self._arrived = False
+        self._actor = cluster.actor(backend)
+        Thread(target=self._listen, daemon=True).start()
+
+    def post(self, *message: Any) -> None:
+        """Send the actor a message; Ray keeps the order."""
+        # One that is dead says so to who listens.
+        self._actor.handle.options(concurrency_group="into").remote(message)
+
+    def unfit(self, backend: str, why: str) -> Any:
+        """Say so: Ray chooses the nodes, and another may be no better."""
+        del backend
+        return "failed", f"{self.name}: {why}"
+
+    def stop(self) -> None:
+        """End the actor, wherever it is."""
+        self._closing = True
+        self._cluster.ray.kill(self._actor)
+
+    def close(self) -> None:
+        """Have the keeper end its workers, and then the actor."""
+        self._closing = True
+        if self._arrived and not self.gone:
+            done = self._actor.close.options(concurrency_group="into").remote()
+            self._cluster.ray.wait([done], timeout=CLOSE_SECONDS)
+        self.end("the run is over")
+
+    def _listen(self) -> None:
+        ray = self._cluster.ray
+        try:
+            while self._arrived or self._arrive():
+                if self._closing:
+                    return
+                self.heard(ray.get(self._actor.hear.options(concurrency_group="out").remote(LISTEN_SECONDS)))
+        except ray.exceptions.RuntimeEnvSetupError as error:
+            self._fail(f"its runtime environment cannot be made: {_first(error)}")
+        except ray.exceptions.ActorUnschedulableError as error:
+            self._fail(_first(error))
+        except ray.exceptions.RayError as error:
+            if not self._closing:
+                self.end(f"{self.name} of the cluster is lost: {_first(error)}")
+
+    def _arrive(self) -> bool:
+        """Wait until the actor runs; give up where no node will ever have what it takes."""
+        ray, began = self._cluster.ray, time.monotonic()
+        about = self._actor.about.options(concurrency_group="out").remote()
+        while not ray.wait([about], timeout=1.0)[0]:
+            if time.monotonic() - began > GRACE_SECONDS and (why := self._cluster.lacks(self._backend)):
+                self._fail(why)
+                return False
+        self.name = f"node {ray.get(about)['node']}"
+        self._arrived = True
+        return True
+
+    def _fail(self, why: str) -> None:
+        for worker in list(self._workers.values()):
+            worker.hear("said", ("failed", why))
+        self.end(why)
+
+    def waiting(self) -> str:
+        """Say what an actor that does not run yet waits for."""
+        return "" if self._arrived else f"no node had {_said(self._cluster.amounts(self._backend))} free"
+
+
+class Cluster:
+    """Workers on a Ray cluster; see `executor.Executor`."""
+
+    shared = False
+
+    def __init__(self, needs: Mapping[str, Needs], address: str | None = None) -> None:
+        self.ray = _ray()
+        self._needs = needs
+        self.yardstick = Yardstick()
+        self._folder = Path(tempfile.mkdtemp(prefix="conformance-ray-"))
+        self._modules = [str(path) for path in unpacked(self._folder)]
+        try:
+            self.ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                include_dashboard=None if address else False,
+            )
+        except Exception as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            where = address or "on this machine"
+            raise HarnessError(f"the Ray cluster {where} cannot be used: {_first(error)}") from error
+        self._class = self.ray.remote(concurrency_groups={"into": 1, "out": 1})(Kept)
+        self._room = self._shared_out()
+
+    def seat(self, spec: BackendSpec) -> Seat:
+        """Return a seat; its actor is made when its first worker starts."""
+        return _Seat(self, spec)
+
+    def least(self, spec: BackendSpec) -> int:
+        """Return what the adapter asks for, as far as there is room."""
+        return max(1, min(int(adapter_class(spec).lanes), self.room(spec)))
+
+    def room(self, spec: BackendSpec) -> int:
+        """Return how many workers of a backend run at once, while those of all others do."""
+        return self._room[spec.name]
+
+    def troubles(self) -> list[str]:
+        """Return nothing: what the cluster lacks, a backend is lost for."""
+        return []
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started for this run ends."""
+        self.ray.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def actor(self, backend: str) -> Any:
+        """Make an actor for a backend's workers."""
+        options = self._needs[backend].options(self._modules)
+        return self._class.options(scheduling_strategy="SPREAD", max_restarts=0, **options).remote()
+
+    def amounts(self, backend: str) -> Amounts:
+        """Return what a worker of a backend takes."""
+        return self._needs[backend].amounts()
+
+    def lacks(self, backend: str) -> str:
+        """Say what no node has, or all of them not for all backends at once; the empty string: nothing."""
+        wanted, nodes = self.amounts(backend), self._nodes()
+        if not any(_fits(wanted, node) for node in nodes):
+            has = "; ".join(_said({name: node.get(name, 0.0) for name in wanted}) for node in nodes)
+            return f"no node of the cluster has {_said(wanted)}: they have {has or 'nothing'}"
+        if not self._shared_out()[backend]:
+            return f"the cluster has no room for it ({_said(wanted)}) beside the other backends"
+        return ""
+
+    def _nodes(self) -> list[Amounts]:
+        return [dict(node["Resources"]) for node in self.ray.nodes() if node["Alive"]]
+
+    def _shared_out(self) -> dict[str, int]:
+        """Count how many workers each backend has if they are placed by turns until none fits any more."""
+        free, room = self._nodes(), dict.fromkeys(self._needs, 0)
+        left = list(self._needs)
+        while left:
+            for backend in list(left):
+                wanted = self.amounts(backend)
+                # On the node with the most room, as SPREAD does.
+                node = max(
+                    (n for n in free if _fits(wanted, n)), key=lambda n: n.get("CPU", 0.0), default=None
+                )
+                if node is None:
+                    left.remove(backend)
+                    continue
+                room[backend] += 1
+                for name, count in wanted.items():
+                    node[name] -= count
+        return room
+
+
+class _Seat:
+    """A lane's actor, and another once that is gone."""
+
+    def __init__(self, cluster: Cluster, spec: BackendSpec) -> None:
+        self._cluster, self._spec = cluster, spec
+        self._actor: Actor | None = None
+        self._lock = Lock()
+
+    def start(self, folder: Path, log: Path, tell: Tell) -> Worker:
+        with self._lock:
+            if self._actor is None or self._actor.gone:
+                self._actor = Actor(self._cluster, self._spec.name)
+            actor = self._actor
+        return actor.start(self._spec, folder.name, log.name, tell)
+
+    def close(self) -> None:
+        if self._actor is not None:
+            self._actor.close()
+
+
+class Kept(Keeper):
+    """The keeper as an actor: `into` takes messages in order, while `out` waits for what is said."""
+
+    def about(self) -> dict[str, Any]:
+        """Say on which node it is."""
+        import ray  # noqa: PLC0415 - there it is installed
+
+        return {**super().about(), "node": ray.util.get_node_ip_address()}
+
+
+def _ray() -> Any:
+    """Import Ray.
+
+    Raises:
+        HarnessError: it is not installed.
+
+    """
+    try:
+        import ray  # noqa: PLC0415 - only with `--executor ray`
+    except ImportError as error:
+        raise HarnessError(
+            f"--executor ray: {error}\n  install it: pip install 'op-conformance[cluster]'"
+        ) from error
+    return ray
+
+
+def _fits(wanted: Amounts, node: Amounts) -> bool:
+    return all(node.get(name, 0.0) >= count for name, count in wanted.items())
+
+
+def _said(amounts: Amounts) -> str:
+    return ", ".join(f"{name}: {count:g}" for name, count in sorted(amounts.items())) or "nothing"
+
+
+def _first(error: BaseException) -> str:
+    """Return the first lines of what Ray says: the rest is a page."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])[:600] or type(error).__name__
