@@ -84,7 +84,7 @@ def executor_for(where: Where, backends: Sequence[str]) -> "Executor":
 
 
 def _ssh(where: Where, backends: int) -> "Executor":
-    from conformance.ssh import Address, Ssh, find_client  # noqa: PLC0415 - as above
+    from conformance.executor_ssh import Address, Ssh, find_client  # noqa: PLC0415 - as above
 
     if not where.hosts:
         raise UsageError("--executor ssh needs a --host: [USER@]HOST[:PORT][=PYTHON]")
@@ -100,7 +100,7 @@ def _ray(where: Where, backends: Sequence[str]) -> "Executor":
     files = _by_backend("--runtime-env", where.runtime_env, backends)
     asked = {name: _amounts(text) for name, text in amounts.items()}
     environments = {name: _mapping(Path(text)) for name, text in files.items()}
-    from conformance.cluster import Cluster, Needs  # noqa: PLC0415 - as above
+    from conformance.executor_ray import Cluster, Needs  # noqa: PLC0415 - as above
 
     needs = {name: Needs(asked.get(name, {}), environments.get(name, {})) for name in backends}
     return Cluster(needs, where.address)

@@ -4,6 +4,7 @@ A crash of a framework ends its worker, not the actor: it is a result, as everyw
 the actor: another is made elsewhere, and asked again what was owed.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -15,13 +16,16 @@ from typing import Any
 
 from conformance.bundle import unpacked
 from conformance.child import BackendSpec, adapter_class
-from conformance.errors import HarnessError
+from conformance.errors import HarnessError, UsageError
 from conformance.executor import Seat, Tell, Worker
 from conformance.keeper import Keeper
 from conformance.remote import Place, Yardstick
 
 GRACE_SECONDS = 10.0
 """How long a node with what is asked for may take to join; a cluster has to have one by then."""
+AVOIDED_SECONDS = 60.0
+"""Within which a cluster notices that a node is gone."""
+NODE_LABEL = "ray.io/node-id"
 CLOSE_SECONDS = 5.0
 LISTEN_SECONDS = 5.0
 Amounts = dict[str, float]
@@ -45,7 +49,9 @@ class Needs:
         """Return the options of its actor."""
         known = {n: v for n, v in self.resources.items() if n in ("num_cpus", "num_gpus", "memory")}
         own = {n: v for n, v in self.resources.items() if n not in known}
-        env = {**self.runtime_env, "py_modules": [*self.runtime_env.get("py_modules", ()), *modules]}
+        env = dict(self.runtime_env)
+        if "py_modules" in env:  # else it is the job's: this package
+            env["py_modules"] = [*env["py_modules"], *modules]
         return {"num_cpus": 1, **known, "resources": own, "runtime_env": env}
 
 
@@ -55,6 +61,8 @@ class Actor(Place):
     def __init__(self, cluster: "Cluster", backend: str) -> None:
         super().__init__(cluster.yardstick)
         self.name = "a node"
+        self.node = ("", "")
+        """Its address and Ray's name for it."""
         self._cluster, self._backend = cluster, backend
         self._closing = False
         self._arrived = False
@@ -97,6 +105,7 @@ class Actor(Place):
             self._fail(_first(error))
         except ray.exceptions.RayError as error:
             if not self._closing:
+                self._cluster.avoid(self.node[1])
                 self.end(f"{self.name} of the cluster is lost: {_first(error)}")
 
     def _arrive(self) -> bool:
@@ -107,7 +116,8 @@ class Actor(Place):
             if time.monotonic() - began > GRACE_SECONDS and (why := self._cluster.lacks(self._backend)):
                 self._fail(why)
                 return False
-        self.name = f"node {ray.get(about)['node']}"
+        self.node = ray.get(about)["node"]
+        self.name = "node {} ({:.8})".format(*self.node)
         self._arrived = True
         return True
 
@@ -129,21 +139,16 @@ class Cluster:
     def __init__(self, needs: Mapping[str, Needs], address: str | None = None) -> None:
         self.ray = _ray()
         self._needs = needs
+        self._lost: dict[str, float] = {}
         self.yardstick = Yardstick()
         self._folder = Path(tempfile.mkdtemp(prefix="conformance-ray-"))
-        self._modules = [str(path) for path in unpacked(self._folder)]
         try:
-            self.ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level="ERROR",
-                include_dashboard=None if address else False,
-            )
-        except Exception as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            where = address or "on this machine"
-            raise HarnessError(f"the Ray cluster {where} cannot be used: {_first(error)}") from error
-        self._class = self.ray.remote(concurrency_groups={"into": 1, "out": 1})(Kept)
+            self._modules = self._join(address)
+            self._class = self.ray.remote(concurrency_groups={"into": 1, "out": 1})(Kept)
+            self._options = {name: self._checked(name, each) for name, each in needs.items()}
+        except BaseException:
+            self.close()
+            raise
         self._room = self._shared_out()
 
     def seat(self, spec: BackendSpec) -> Seat:
@@ -169,8 +174,14 @@ class Cluster:
 
     def actor(self, backend: str) -> Any:
         """Make an actor for a backend's workers."""
-        options = self._needs[backend].options(self._modules)
-        return self._class.options(scheduling_strategy="SPREAD", max_restarts=0, **options).remote()
+        options = dict(self._options[backend])
+        if avoided := self._avoided(backend):
+            options["label_selector"] = {NODE_LABEL: f"!in({','.join(avoided)})"}
+        return self._class.options(**options).remote()
+
+    def avoid(self, node: str) -> None:
+        """Have no new actor on a node that has just been lost: the cluster may not know it yet."""
+        self._lost[node] = time.monotonic()
 
     def amounts(self, backend: str) -> Amounts:
         """Return what a worker of a backend takes."""
@@ -186,8 +197,40 @@ class Cluster:
             return f"the cluster has no room for it ({_said(wanted)}) beside the other backends"
         return ""
 
+    def _join(self, address: str | None) -> list[str]:
+        """Connect to the cluster, and take this package along; return where its nodes find that."""
+        env = {"py_modules": [str(path) for path in unpacked(self._folder)]}
+        try:
+            self.ray.init(address=address, runtime_env=env, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:
+            where = address or "of this machine"
+            raise HarnessError(f"the Ray cluster {where} cannot be used: {_first(error)}") from error
+        # Else pages of a raylet's log are printed among our results when its node is lost.
+        self.ray._private.worker._worker_logs_enabled = False  # noqa: SLF001 - there is no other switch
+        return list(self.ray.get_runtime_context().runtime_env["py_modules"])
+
+    def _checked(self, backend: str, needs: Needs) -> dict[str, Any]:
+        """Return the options of a backend's actors."""
+        options = {"scheduling_strategy": "SPREAD", "max_restarts": 0, **needs.options(self._modules)}
+        try:
+            self._class.options(**options)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"backend {backend}: Ray refuses what it is to have: {_first(error)}") from error
+        return options
+
     def _nodes(self) -> list[Amounts]:
-        return [dict(node["Resources"]) for node in self.ray.nodes() if node["Alive"]]
+        return [dict(node["Resources"]) for node in self._alive()]
+
+    def _alive(self) -> list[dict[str, Any]]:
+        return [node for node in self.ray.nodes() if node["Alive"]]
+
+    def _avoided(self, backend: str) -> list[str]:
+        """Name the nodes that were lost and count as alive, if the backend can do without them."""
+        late = time.monotonic() - AVOIDED_SECONDS
+        nodes, wanted = self._alive(), self.amounts(backend)
+        avoided = [node["NodeID"] for node in nodes if self._lost.get(node["NodeID"], late) > late]
+        others = (node["Resources"] for node in nodes if node["NodeID"] not in avoided)
+        return avoided if any(_fits(wanted, node) for node in others) else []
 
     def _shared_out(self) -> dict[str, int]:
         """Count how many workers each backend has if they are placed by turns until none fits any more."""
@@ -236,7 +279,8 @@ class Kept(Keeper):
         """Say on which node it is."""
         import ray  # noqa: PLC0415 - there it is installed
 
-        return {**super().about(), "node": ray.util.get_node_ip_address()}
+        node = ray.get_runtime_context().get_node_id()
+        return {**super().about(), "node": (ray.util.get_node_ip_address(), node)}
 
 
 def _ray() -> Any:
@@ -246,6 +290,8 @@ def _ray() -> Any:
         HarnessError: it is not installed.
 
     """
+    # What a run does here is nobody else's business, unless somebody says so.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray  # noqa: PLC0415 - only with `--executor ray`
     except ImportError as error:
