@@ -50,8 +50,8 @@ class Needs:
         known = {n: v for n, v in self.resources.items() if n in ("num_cpus", "num_gpus", "memory")}
         own = {n: v for n, v in self.resources.items() if n not in known}
         env = dict(self.runtime_env)
-        if "py_modules" in env:  # else it is the job's: this package
-            env["py_modules"] = [*env["py_modules"], *modules]
+        if isinstance(theirs := env.get("py_modules"), list):  # without any, it is the job's: this package
+            env["py_modules"] = [*theirs, *modules]
         return {"num_cpus": 1, **known, "resources": own, "runtime_env": env}
 
 
@@ -123,7 +123,7 @@ class Actor(Place):
 
     def _fail(self, why: str) -> None:
         for worker in list(self._workers.values()):
-            worker.hear("said", ("failed", why))
+            worker.hear("failed", why)
         self.end(why)
 
     def waiting(self) -> str:
@@ -211,8 +211,8 @@ class Cluster:
 
     def _checked(self, backend: str, needs: Needs) -> dict[str, Any]:
         """Return the options of a backend's actors."""
-        options = {"scheduling_strategy": "SPREAD", "max_restarts": 0, **needs.options(self._modules)}
         try:
+            options = {"scheduling_strategy": "SPREAD", "max_restarts": 0, **needs.options(self._modules)}
             self._class.options(**options)
         except (TypeError, ValueError) as error:
             raise UsageError(f"backend {backend}: Ray refuses what it is to have: {_first(error)}") from error
@@ -239,10 +239,7 @@ class Cluster:
         while left:
             for backend in list(left):
                 wanted = self.amounts(backend)
-                # On the node with the most room, as SPREAD does.
-                node = max(
-                    (n for n in free if _fits(wanted, n)), key=lambda n: n.get("CPU", 0.0), default=None
-                )
+                node = min((each for each in free if _fits(wanted, each)), key=_rare, default=None)
                 if node is None:
                     left.remove(backend)
                     continue
@@ -303,6 +300,12 @@ def _ray() -> Any:
 
 def _fits(wanted: Amounts, node: Amounts) -> bool:
     return all(node.get(name, 0.0) >= count for name, count in wanted.items())
+
+
+def _rare(node: Amounts) -> tuple[int, float]:
+    """Order nodes: first those with the least that only some workers need, and of them the emptiest."""
+    own = [name for name in node if not name.startswith("node:") and not name.endswith("memory")]
+    return len(own), -node.get("CPU", 0.0)
 
 
 def _said(amounts: Amounts) -> str:

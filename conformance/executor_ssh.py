@@ -239,7 +239,10 @@ class Ssh:
 
     def troubles(self) -> list[str]:
         """Say which hosts could not be used, or not for a backend that others ran."""
-        found = [f"{host.address.name}: {host.out}" for host in self._hosts if host.out and not host.losses]
+        out = [host for host in self._hosts if host.out and not host.losses]
+        if len(out) == len(self._hosts):
+            return []  # every backend is lost, and that says why
+        found = [f"{host.address.name}: {host.out}" for host in out]
         for host in self._hosts:
             for backend, why in host.unfit.items():
                 if any(not other.reason(backend) for other in self._hosts):

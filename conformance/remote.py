@@ -79,6 +79,8 @@ class Remote:
                     self._place.forget(self._number)
             case "words", str():
                 self._words.put(value)
+            case "failed", str():
+                self._tell(("failed", value))
             case "refused", str():
                 self._tell(self._place.unfit(self.backend, value))
 
