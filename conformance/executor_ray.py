@@ -5,7 +5,9 @@ the actor: another is made elsewhere, and asked again what was owed.
 """
 
 import os
+import re
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ GRACE_SECONDS = 10.0
 AVOIDED_SECONDS = 60.0
 """Within which a cluster notices that a node is gone."""
 NODE_LABEL = "ray.io/node-id"
+CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 LISTEN_SECONDS = 5.0
 Amounts = dict[str, float]
@@ -201,6 +204,7 @@ class Cluster:
         """Connect to the cluster, and take this package along; return where its nodes find that."""
         env = {"py_modules": [str(path) for path in unpacked(self._folder)]}
         try:
+            _answers(address)
             self.ray.init(address=address, runtime_env=env, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
             where = address or "of this machine"
@@ -296,6 +300,18 @@ def _ray() -> Any:
             f"--executor ray: {error}\n  install it: pip install 'op-conformance[cluster]'"
         ) from error
     return ray
+
+
+def _answers(address: str | None) -> None:
+    """See whether anybody listens at HOST:PORT, for Ray itself tries for a quarter of an hour.
+
+    Raises:
+        OSError: nobody does.
+
+    """
+    match = re.fullmatch(r"([^/\s]+):(\d+)", address or "")
+    if match:
+        socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
 
 
 def _fits(wanted: Amounts, node: Amounts) -> bool:

@@ -1,4 +1,4 @@
-"""Where workers run, as the command line says it: each option with its executor, and one message otherwise."""
+"""Where workers run, as the command line says it: each option with its executor, else one message."""
 
 import os
 import sys

@@ -22,6 +22,7 @@ from tests.far_toys import asked
 from tests.test_pool import alive, said
 
 ray = pytest.importorskip("ray") if os.environ.get("CI") != "true" else __import__("ray")
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster, also where tests run side by side
 MEMORY = 80 << 20
 Join = Callable[..., Cluster]
 
@@ -61,12 +62,14 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    """Start the cluster, once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Nodes()
-    yield cluster
-    cluster.shutdown()
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Start the cluster, once; what a node that is killed leaves is left in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("nodes")))
+        cluster = Nodes()
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.fixture
@@ -94,30 +97,6 @@ def answers(pool: Pool) -> dict[int, Any]:
     heard = [(number, answer) for _, number, answer in pool.answers(until_idle=True)]
     assert len(heard) == len({number for number, _ in heard})
     return dict(heard)
-
-
-def test_a_node_killed_in_mid_run_changes_no_result(nodes: Nodes, join: Join, tmp_path: Path) -> None:
-    """Torch and paddle on a node each; what one owed is asked again, and the stream is this machine's."""
-    pool = pool_of(join(**dict.fromkeys(NAMES, Needs())))
-    owed: dict[str, int] = {}
-
-    def progress(done: int, *_: Any) -> None:
-        for actor, lane in zip(actors(pool), pool._all, strict=True):
-            if not owed and done > 50 and actor.node[1] == nodes.other and lane._sent > 20:
-                owed[lane.spec.name] = lane._sent
-                nodes.kill()
-
-    try:
-        summary = real(pool, tmp_path, progress)
-    finally:
-        nodes.add()
-    ((name, count),) = owed.items()
-    (loss,) = summary.losses
-    assert loss.startswith(f"a worker of {name} was lost: node ")
-    assert 0 < int(loss.split("; ")[-1].split()[0]) <= count
-    assert rows(tmp_path) == local()
-    assert (summary.exit_code, summary.lost, summary.troubles) == (0, {}, [])
-    print(f"\nkilled node {nodes.other} while {name} owed {count} calls: {loss}")
 
 
 def test_a_worker_there_is_as_one_here(join: Join) -> None:
@@ -163,27 +142,6 @@ def test_a_call_that_hangs_in_native_code_is_ended_there(join: Join) -> None:
     assert isinstance(found[2], Death)
     assert found[2].status == "timeout"
     assert not alive(process)
-
-
-def test_a_lost_node_takes_its_worker_with_it(nodes: Nodes, join: Join) -> None:
-    """A worker that hangs there does not live on, and no new one is put on a node that is lost."""
-    with Pool([TOY], executor=join(toy=Needs({"num_cpus": 1})), workers=2) as pool:
-        for number in (0, 1):
-            pool.submit("toy", asked(number), lane=number)
-        found = answers(pool)
-        place = [actor.node[1] for actor in actors(pool)].index(nodes.other)
-        process = said(found[place])["pid"]
-        for number in range(2, 12):
-            pool.submit("toy", asked(number, "slow"), lane=place)
-        time.sleep(0.5)
-        try:
-            nodes.kill()
-            last = answers(pool)[11]
-            assert len(pool.losses()) == 1
-            assert said(last)["pid"] != process
-            assert not alive(process)
-        finally:
-            nodes.add()
 
 
 def test_resources_that_no_node_has_are_said_and_others_finish(
@@ -243,8 +201,51 @@ def test_a_framework_that_a_node_lacks_is_said(join: Join) -> None:
     assert state.reason.endswith(": ImportError: no module named toynn")
 
 
-def test_a_cluster_that_is_not_there_is_said() -> None:
-    """In one message; nothing is left behind."""
-    with pytest.raises(HarnessError, match="the Ray cluster nowhere cannot be used: "):
-        Cluster({"toy": Needs()}, "nowhere")
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1"])
+def test_a_cluster_that_is_not_there_is_said(address: str) -> None:
+    """In one message, and at once; nothing is left behind."""
+    with pytest.raises(HarnessError, match=f"the Ray cluster {address} cannot be used: "):
+        Cluster({"toy": Needs()}, address)
     assert not ray.is_initialized()
+
+
+def test_a_node_killed_in_mid_run_changes_no_result(nodes: Nodes, join: Join, tmp_path: Path) -> None:
+    """Torch and paddle on a node each; what one owed is asked again, and the stream is this machine's."""
+    pool = pool_of(join(**dict.fromkeys(NAMES, Needs())))
+    owed: dict[str, int] = {}
+
+    def progress(done: int, *_: Any) -> None:
+        for actor, lane in zip(actors(pool), pool._all, strict=True):
+            if not owed and done > 50 and actor.node[1] == nodes.other and lane._sent > 20:
+                owed[lane.spec.name] = lane._sent
+                nodes.kill()
+
+    try:
+        summary = real(pool, tmp_path, progress)
+    finally:
+        nodes.add()
+    ((name, count),) = owed.items()
+    (loss,) = summary.losses
+    assert loss.startswith(f"a worker of {name} was lost: node ")
+    assert int(loss.split("; ")[-1].split()[0]) > 0
+    assert rows(tmp_path) == local()
+    assert (summary.exit_code, summary.lost, summary.troubles) == (0, {}, [])
+    print(f"\nkilled node {nodes.other} while {name} owed {count} calls: {loss}")
+
+
+def test_a_lost_node_takes_its_worker_with_it(nodes: Nodes, join: Join) -> None:
+    """A worker that hangs there does not live on, and no new one is put on a node that is lost."""
+    with Pool([TOY], executor=join(toy=Needs({"num_cpus": 1})), workers=2) as pool:
+        for number in (0, 1):
+            pool.submit("toy", asked(number), lane=number)
+        found = answers(pool)
+        place = [actor.node[1] for actor in actors(pool)].index(nodes.other)
+        process = said(found[place])["pid"]
+        for number in range(2, 12):
+            pool.submit("toy", asked(number, "slow"), lane=place)
+        time.sleep(0.5)
+        nodes.kill()  # for good: nothing needs two nodes any more
+        last = answers(pool)[11]
+        assert len(pool.losses()) == 1
+        assert said(last)["pid"] != process
+        assert not alive(process)

@@ -146,6 +146,16 @@ def test_a_keeper_needs_the_bundle_numpy_and_msgspec(tmp_path: Path) -> None:
     assert Path(done.stdout.strip()).parent == package
 
 
+def test_another_version_of_this_package_is_not_taken_for_it(
+    keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the interpreter has: a worker is of the same version as who asks it."""
+    (tmp_path / "conformance").mkdir()
+    (tmp_path / "conformance" / "__init__.py").write_text("raise ImportError('another version')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    start(keeper)
+
+
 def test_the_environment_of_a_worker_is_what_its_adapter_says(keeper: Keeper) -> None:
     """As everywhere."""
     spec = msgspec.msgpack.encode(TOY)
