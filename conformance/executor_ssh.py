@@ -230,15 +230,14 @@ class Ssh:
 
     def room(self, spec: BackendSpec) -> int:
         """Return a backend's share of the cores of all hosts that can be used for it."""
-        connections = [host.connection for host in self._hosts if host.connection is not None]
-        for connection in connections:
-            connection.settled.wait(CONNECT_SECONDS + CLOSE_SECONDS)
+        self._settle()
         fit = [host for host in self._hosts if not host.reason(spec.name)]
         cores = sum(host.connection.cores for host in fit if host.connection and host.connection.up)
         return cores // self._backends
 
     def troubles(self) -> list[str]:
         """Say which hosts could not be used, or not for a backend that others ran."""
+        self._settle()
         out = [host for host in self._hosts if host.out and not host.losses]
         if len(out) == len(self._hosts):
             return []  # every backend is lost, and that says why
@@ -277,6 +276,12 @@ class Ssh:
                 self._connect(host)
             assert host.connection is not None
             return host, host.connection
+
+    def _settle(self) -> None:
+        """Wait until it is known of each host whether it can be used."""
+        for host in self._hosts:
+            if host.connection is not None:
+                host.connection.settled.wait(CONNECT_SECONDS + CLOSE_SECONDS)
 
     def release(self, host: Host) -> None:
         """Take a seat back."""

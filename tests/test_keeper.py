@@ -76,8 +76,9 @@ def test_a_worker_has_what_the_near_side_says(keeper: Keeper) -> None:
     assert Path(f"/proc/{found['pid']}/exe").resolve() == Path(sys.executable).resolve()
 
 
-def test_an_end_is_told_after_the_last_answer(keeper: Keeper) -> None:
+def test_an_end_is_told_after_the_last_answer(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it answered, the end of its channel, and only then its status; its last words can be had."""
+    monkeypatch.setattr("conformance.keeper.POLL", 0.0)  # its end is seen before all that it said is read
     start(keeper)
     send(keeper, "say", "say", "die")
     heard = everything(keeper, 2.0)
