@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -48,7 +48,7 @@ class BackendSpec:
     python: str = sys.executable
     paths: tuple[str, ...] = ()
     core: int | None = None
-    """The only core that a worker may use, if it is kept to one."""
+    """Which of its machine's cores a worker is kept to, counted from another one in each run; None: any."""
 
 
 def adapter_class(spec: BackendSpec) -> Any:
@@ -106,11 +106,18 @@ class Child:
     else, None the end of its channel (perhaps twice).
     """
 
-    def __init__(self, spec: BackendSpec, folder: Path, log: Path, tell: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        folder: Path,
+        log: Path,
+        tell: Callable[[Any], None],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self._log, self._tell = log, tell
         self._swept = False
         self._held = folder.parent / HELD
-        environ = {**os.environ, **adapter_class(spec).environ}
+        own = adapter_class(spec).environ if environ is None else environ
         command = [spec.python, "-u", "-c", popen_bootstrapline]
         # Its own session: what it starts is ended with it, and Ctrl-C comes to us alone.
         with log.open("ab") as words:
@@ -120,14 +127,15 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=words,
-                env=environ,
+                env={**os.environ, **own},
                 start_new_session=True,
             )
-        if spec.core is not None:
+        if spec.core is not None and hasattr(os, "sched_setaffinity"):
+            ours = sorted(os.sched_getaffinity(0))
             with contextlib.suppress(OSError):  # it has ended, or the core is no longer ours
-                os.sched_setaffinity(self._popen.pid, {spec.core})
+                os.sched_setaffinity(self._popen.pid, {ours[(os.getpid() + spec.core) % len(ours)]})
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        hello = (spec.adapter, str(log), str(self._held), [*spec.paths, str(_own(folder.parent))])
+        hello = (spec.adapter, str(log), str(self._held), [*spec.paths, str(own_package(folder.parent))])
         source = f"import os\nos.chdir({str(folder)!r})\n{worker.BOOTSTRAP}"
         self._thread = Thread(target=self._serve, args=(source, hello), daemon=True)
         self._thread.start()
@@ -177,7 +185,7 @@ class Child:
 
     def _serve(self, source: str, hello: Any) -> None:
         try:
-            channel = self._open(source)
+            channel = far_end(self._popen, source)
             channel.send(hello)
             channel.setcallback(self._hearer(channel), endmarker=None)
             while (message := self._outbox.get()) is not None:
@@ -189,13 +197,6 @@ class Child:
         finally:
             self._popen.wait()
 
-    def _open(self, source: str) -> Any:
-        pipe = _Pipe(self._popen)
-        # In the main thread, always: only there can signals be handled.
-        xspec = execnet.XSpec("popen//id=worker//execmodel=main_thread_only")
-        bootstrap_exec(pipe, xspec)
-        return execnet.Gateway(pipe, xspec).remote_exec(source)
-
     def _hearer(self, channel: Any) -> Callable[[Any], None]:
         def hear(item: Any) -> None:
             # Taken, for what nobody takes is printed to our standard error.
@@ -203,6 +204,20 @@ class Child:
             self._tell(("broken", str(errors.pop())) if item is None and errors else item)
 
         return hear
+
+
+def far_end(process: "subprocess.Popen[bytes]", source: str) -> Any:
+    """Begin a bare interpreter, which may be another machine's, with a source; return the channel to it.
+
+    Raises:
+        EOFError, OSError: it ended, or is none.
+
+    """
+    pipe = _Pipe(process)
+    # In the main thread, always: only there can signals be handled.
+    xspec = execnet.XSpec("popen//id=worker//execmodel=main_thread_only")
+    bootstrap_exec(pipe, xspec)
+    return execnet.Gateway(pipe, xspec).remote_exec(source)
 
 
 class _Pipe:
@@ -276,7 +291,7 @@ def signal_name(status: int | None) -> str:
     return f"exit status {status}"
 
 
-def _own(scratch: Path) -> Path:
+def own_package(scratch: Path) -> Path:
     """Return a folder with this package and nothing else, for the worker's path.
 
     Another interpreter must not find its framework, or its NumPy, in our site-packages.

@@ -14,6 +14,18 @@ from typer.core import TyperCommand
 from conformance import cli_env, cli_runs, plugins
 from conformance.adapters import BACKENDS
 from conformance.cli_app import DEFAULT_OUT, BackendOption, CasesOption, LedgerOption, OpOption, app, chosen
+from conformance.cli_executor import (
+    AddressOption,
+    ExecutorOption,
+    HostOption,
+    Kind,
+    ResourcesOption,
+    RuntimeEnvOption,
+    SshConfigOption,
+    Where,
+    WorkersOption,
+    executor_for,
+)
 from conformance.errors import Exit, OutputError, StoppedError, UsageError
 from conformance.index import names
 
@@ -91,6 +103,13 @@ def run_command(
         int, typer.Option(min=1, help="Call each case N times, and again in new workers: are the bits equal?")
     ] = 1,
     site: Annotated[bool, typer.Option("--site/--no-site", help="Write the HTML report too.")] = True,
+    workers: WorkersOption = None,
+    executor: ExecutorOption = Kind.LOCAL,
+    host: HostOption = None,
+    ssh_config: SshConfigOption = None,
+    address: AddressOption = None,
+    resources: ResourcesOption = None,
+    runtime_env: RuntimeEnvOption = None,
 ) -> None:
     """Run cases through real frameworks and hold them against the oracle."""
     from rich.console import Console  # noqa: PLC0415 - what a command needs, it loads: `list` needs little
@@ -103,11 +122,17 @@ def run_command(
     from conformance.run import Selection  # noqa: PLC0415
     from conformance.terminal import summarise  # noqa: PLC0415
 
-    specs = tuple(backend_spec(name) for name in backend or BACKENDS)
+    where = Where(executor, host or (), ssh_config, address, resources or (), runtime_env or ())
+    here = executor is Kind.LOCAL
+    specs = tuple(backend_spec(name, here=here) for name in backend or BACKENDS)
     began, part = time.perf_counter(), _shard(shard)
     repeats = Repeats(repeat) if repeat > 1 else None
     # With `--repeat` each call that kills its worker does so several times in a row.
-    with closing(Pool(list(specs), timeout, deaths=repeat * MAX_DEATHS_IN_A_ROW)) as pool:
+    deaths = repeat * MAX_DEATHS_IN_A_ROW
+    with (
+        closing(executor_for(where, [spec.name for spec in specs])) as at,
+        closing(Pool(list(specs), timeout, deaths=deaths, executor=at, workers=workers or 0)) as pool,
+    ):
         pool.start()  # their frameworks are imported while the cases are loaded
         # A site shows an op with all its cases; a run alone needs those of its shard.
         of = (1, 1) if site else part

@@ -2,7 +2,8 @@
 
 A run has one folder for them. A file of ours is named by its bits and written once, for all APIs of all
 backends; it stays until the run ends, for a search may make any call again. One of a worker's is named by
-its request, and gone once it is read. What cannot be written is sent.
+its request, and gone once it is read. What cannot be written is sent, and so is all that workers get which
+do not share our files.
 """
 
 import mmap
@@ -28,13 +29,15 @@ _REPLY = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
 class Hold:
     """The near side: what this run has written for its workers, and what they have written for it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, shared: bool = True) -> None:
+        self.folder, self.shared = folder, shared
         self.sizes: dict[str, int] = {}
         """Of what is there, in bytes."""
 
     def request(self, request: Request) -> Request:
         """Leave the large tensors of a request in files, and their names in it."""
+        if not self.shared:
+            return request
         names: list[str] = []
 
         def out(array: Array) -> Array:
@@ -45,6 +48,17 @@ class Hold:
 
         held = _each_asked(request, out)
         return replace(held, held=tuple(dict.fromkeys(names))) if names else request
+
+    def sent(self, request: Request) -> bool:
+        """Whether a request has large tensors, and they are in it."""
+        long = [False]
+
+        def look(array: Array) -> Array:
+            long[0] |= len(array.data) >= LONG
+            return array
+
+        _each_asked(request, look)
+        return long[0]
 
     def size(self, names: tuple[str, ...]) -> int:
         """Return how many bytes some of our files have together."""
@@ -62,7 +76,9 @@ class Hold:
         return False
 
     def borrow(self, name: str, path: Path) -> bool:
-        """Take a tensor over from a file that should hold it; False: it does not."""
+        """Take a tensor over from a file that should hold it; False: it does not, or nobody sees it."""
+        if not self.shared:
+            return False
         if name in self.sizes:
             return True
         try:

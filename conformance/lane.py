@@ -15,13 +15,15 @@ from typing import Any
 
 import msgspec
 
-from conformance.child import BackendSpec, Call, Child, batch, signal_name
+from conformance.child import BackendSpec, Call, batch, signal_name
+from conformance.executor import Gone, GoneError, Seat, Worker
 from conformance.hold import Hold
 from conformance.searches import Found, Searches
 from conformance.sequence import Failure, History, Limits, Suspicion
 from conformance.types import Death, Environment, Reply
 
 MAX_STARTS_IN_A_ROW = 3
+MAX_LOSSES_IN_A_ROW = 3
 BATCH = 16
 EAGER = 8192
 """How many requests a worker may owe while it starts or is late: the others are kept busy meanwhile."""
@@ -61,25 +63,29 @@ class Lane:
         window: int,
         limits: Limits,
         hold: Hold,
+        seat: Seat,
         put: Callable[[tuple["Lane", int, Any]], None],
     ) -> None:
         self.spec = spec
         self.known: Environment | None = None
         """What the first worker said of itself."""
         self.lost = ""
+        self.losses: list[tuple[str, int]] = []
+        """The workers that were gone with their machines: why, and how many calls were asked again."""
+        self._seat = seat
         self._folder, self._limits, self._hold, self._put = folder, limits, hold, put
         self._window, self._batch = window, max(1, min(BATCH, window // 4))
         self._generation = 0
         self._owed: deque[Call] = deque()
         self._bytes = 0
         self._suspect: Suspicion | None = None
-        self._searches = Searches(spec, folder, limits, lambda found: put((self, 0, found)))
+        self._searches = Searches(seat, folder, limits, lambda found: put((self, 0, found)))
         self._since = 0.0
         self._dying: float | None = None
         self._ready = self._late = self._closed = False
         self._sent = self._ran = 0
-        self._deaths = self._starts = 0
-        self._child: Child | None = None
+        self._deaths = self._starts = self._gone_in_a_row = 0
+        self._child: Worker | None = None
         self._history: History | None = None
 
     # -- what the pool asks of it ----------------------------------------------------------------
@@ -142,7 +148,7 @@ class Lane:
         generation, put = self._generation, self._put
         log = self._folder / f"worker-{generation}.log"
         try:
-            self._child = Child(self.spec, self._folder, log, lambda item: put((self, generation, item)))
+            self._child = self._seat.start(self._folder, log, lambda item: put((self, generation, item)))
         except OSError as error:
             return self._lose(f"backend {self.spec.name} cannot start: {error}")
         self._history = History(self._folder.with_suffix(f".history-{generation}"))
@@ -160,7 +166,7 @@ class Lane:
             self._closed = True
             self._dying = self._dying or time.monotonic()
             return []
-        return self._told(item)
+        return self._gone(item) if isinstance(item, Gone) else self._told(item)
 
     def _told(self, item: Any) -> Said:
         match item:
@@ -173,6 +179,11 @@ class Lane:
                 return self._lose(f"backend {self.spec.name} cannot start: {why}")
             case ("fault", int() as number, str() as why) if self._expects(number):
                 return self._answered(Fault(why))
+            case ("idle",):
+                self._sent, self._dying = 0, self._dying or time.monotonic()
+                return []
+            case ("overdue", Failure() as failure, int() as ran):
+                return self._bury(failure) if self._sent and ran == self._ran else []
             case ("broken", str() as why):
                 return self._at_fault(f"the worker's own code failed: {(why.splitlines() or [''])[-1]}")
         return self._at_fault("what the worker said cannot be understood")
@@ -192,10 +203,9 @@ class Lane:
             # A process that it started holds its pipe open, so its end is not seen there.
             self._dying = now
         elif not self._ready and waited > self._limits.startup:
-            return self._lose(f"backend {self.spec.name} did not start in {self._limits.startup:.0f} s")
+            return self._slow_to_start(self._child)
         elif self._ready and waited > self._limits.timeout:
-            said = f"no answer in {self._limits.timeout:g} s"
-            return self._bury(Failure("timeout", said, "", self._child.last_words()))
+            return self._overdue(self._child)
         return []
 
     def search(self) -> Said:
@@ -215,6 +225,7 @@ class Lane:
         if self._child:
             self._child.wait(seconds)
         self._searches.join(seconds)
+        self._seat.close()
 
     # -- answers ---------------------------------------------------------------------------------
 
@@ -260,6 +271,7 @@ class Lane:
             said.append((call.id, answer))
             self._forget_suspect()
             self._deaths = 0
+        self._gone_in_a_row = 0
         if call.isolated or (isinstance(answer, Reply) and answer.spoiled):
             return said + self._replace()
         if self._sent <= self._window - self._batch:
@@ -278,7 +290,7 @@ class Lane:
 
     # -- deaths ----------------------------------------------------------------------------------
 
-    def _look_after(self, child: Child, dying: float) -> Said:
+    def _look_after(self, child: Worker, dying: float) -> Said:
         """Bury a process once it has ended and all it said is read, or when it does not end by itself."""
         status = child.status()
         if status is None and dying < DYING_SECONDS:
@@ -286,7 +298,38 @@ class Lane:
         if status is not None and not self._closed and dying < UNREAD_SECONDS:
             return []
         name = signal_name(status)
-        return self._bury(Failure("crash", f"the process died: {name}", name, child.last_words()))
+        try:
+            return self._bury(Failure("crash", f"the process died: {name}", name, child.last_words()))
+        except GoneError as gone:
+            return self._gone(Gone(str(gone)))
+
+    def _overdue(self, child: Worker) -> Said:
+        """Bury a process that does not answer, unless its answer has come by the time that this is heard."""
+        said = f"no answer in {self._limits.timeout:g} s"
+        try:
+            failure = Failure("timeout", said, "", child.last_words())
+        except GoneError as gone:
+            return self._gone(Gone(str(gone)))
+        self._put((self, self._generation, ("overdue", failure, self._ran)))
+        return []
+
+    def _slow_to_start(self, child: Worker) -> Said:
+        try:
+            words = child.last_words()
+        except GoneError as gone:
+            return self._gone(Gone(str(gone)))
+        late = f"backend {self.spec.name} did not start in {self._limits.startup:.0f} s"
+        return self._lose(f"{late}: {words[-1000:]}" if words else late)
+
+    def _gone(self, gone: Gone) -> Said:
+        """A machine is lost, for no fault of a call: what is owed is asked again of another worker."""
+        if not gone.unfit:
+            self.losses.append((gone.why, self._sent))
+            self._gone_in_a_row += 1
+        if self._gone_in_a_row >= MAX_LOSSES_IN_A_ROW:
+            times = f"lost {self._gone_in_a_row} times in a row, each time with its machine"
+            return self._lose(f"backend {self.spec.name}: its worker was {times}: {gone.why}")
+        return self._replace()
 
     def _bury(self, failure: Failure) -> Said:
         if not self._ready:

@@ -1,6 +1,5 @@
 """The near side: one lane of workers per backend (or more), kept fed, timed, and replaced when they die."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any, Self
 from conformance import plugins
 from conformance.adapters import BACKENDS
 from conformance.child import HELD, BackendSpec, Call, adapter_class
+from conformance.executor import Executor, Local
 from conformance.hold import Hold
 from conformance.lane import Answer, Fault, Lane, Lost
 from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
@@ -41,21 +41,8 @@ class Unsent:
     reason: str
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def core(place: int) -> int | None:
-    """Choose the core of the worker at a place in its run, another one in each run; None: it may use any."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    ours = sorted(os.sched_getaffinity(0))
-    return ours[(os.getpid() + place) % len(ours)]
-
-
-def backend_spec(text: str) -> BackendSpec:
-    """Read `NAME` or `NAME=PYTHON`, which may be the name of an environment.
+def backend_spec(text: str, *, here: bool = True) -> BackendSpec:
+    """Read `NAME` or `NAME=PYTHON`; `here` that may be the name of an environment, and is ours if left out.
 
     Raises:
         UsageError: there is no such backend, or it is no good, or there is no such interpreter.
@@ -65,6 +52,8 @@ def backend_spec(text: str) -> BackendSpec:
     adapter = plugins.find(name)
     if name not in BACKENDS:
         plugins.adapter_class(name)  # whatever is wrong with it is said before anything starts
+    if not here:
+        return BackendSpec(name, adapter, python)
     return BackendSpec(name, adapter, interpreter(name, python) if python else sys.executable)
 
 
@@ -79,10 +68,12 @@ class Pool:
         replays: how often at most a process's calls are repeated to see which of them a failure takes.
         seconds: and how long.
         deaths: after how many deaths without an answer between them a backend is given up.
+        executor: what starts the workers; without it, this machine. Whoever made it closes it.
+        workers: how many each backend has, if that is not to be found out.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run may set
         self,
         specs: list[BackendSpec],
         timeout: float = 30.0,
@@ -92,10 +83,14 @@ class Pool:
         replays: int = REPLAYS,
         seconds: float = SECONDS,
         deaths: int = MAX_DEATHS_IN_A_ROW,
+        executor: Executor | None = None,
+        workers: int = 0,
     ) -> None:
+        self.executor = executor or Local(len(specs))
+        self.workers = workers
         self._events: SimpleQueue[tuple[Lane, int, Any]] = SimpleQueue()
         self._scratch = Path(tempfile.mkdtemp(prefix="conformance-"))
-        self.hold = Hold(self._scratch / HELD)
+        self.hold = Hold(self._scratch / HELD, shared=self.executor.shared)
         self.hold.folder.mkdir()
         self._early: deque[Said] = deque()
         self._looked = 0.0
@@ -107,7 +102,7 @@ class Pool:
         self._all: list[Lane] = []
         self._spinning = 0
         for spec in specs:
-            for _ in range(adapter_class(spec).lanes):
+            for _ in range(workers or self.executor.least(spec)):
                 self._add(spec)
 
     def _add(self, spec: BackendSpec) -> None:
@@ -116,22 +111,33 @@ class Pool:
         folder.mkdir()
         if adapter_class(spec).spins:
             self._spinning += 1
-            spec = replace(spec, core=core(self._spinning))
-        lane = Lane(spec, folder, self._window, self._limits, self.hold, self._events.put)
+            spec = replace(spec, core=self._spinning)
+        seat = self.executor.seat(spec)
+        lane = Lane(spec, folder, self._window, self._limits, self.hold, seat, self._events.put)
         lanes.append(lane)
         self._all.append(lane)
         if self._started:
             lane.start()
 
     def widen(self, calls: Mapping[str, int]) -> None:
-        """Give a backend with so many calls a worker for each core that is its share, if that is worth it.
+        """Give a backend with so many calls all workers that there is room for, if that is worth it.
 
         Before anything is submitted: the same case is always in the same lane.
         """
-        share = cores() // max(1, len(self._specs))
-        for spec in self._specs:
-            for _ in range(len(self._lanes[spec.name]), min(share, calls[spec.name] // WORTH)):
-                self._add(spec)
+        for spec in [] if self.workers else self._specs:
+            worth = calls[spec.name] // WORTH
+            if worth > len(self._lanes[spec.name]):
+                for _ in range(len(self._lanes[spec.name]), min(self.executor.room(spec), worth)):
+                    self._add(spec)
+
+    def losses(self) -> list[str]:
+        """Say, a line each, which workers were gone with their machines, and what was asked again."""
+        return [
+            f"a worker of {lane.spec.name} was lost: {why}; "
+            f"{again} call{'' if again == 1 else 's'} asked again"
+            for lane in self._all
+            for why, again in lane.losses
+        ]
 
     def start(self) -> None:
         """Start the workers, unless they have started: their frameworks take seconds to import."""

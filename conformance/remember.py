@@ -92,7 +92,8 @@ class Remembering(Record):
         if hold is None:
             return [Call.of(request) for request in requests]
         requests = [hold.request(request) for request in requests]
-        if page is None:
+        # What must be sent whole would be kept whole, once for each API.
+        if page is None or (not hold.shared and any(map(hold.sent, requests))):
             return [Call.of(request, hold.size(request.held)) for request in requests]
         assert self.memo is not None
         for request in requests:

@@ -71,8 +71,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
             left = plan.without(settled)
             workers.widen(left.calls())
             _ask_all(line, workers, left.questions(), partial(line.ask, workers), stop)
+        _learn(line, workers)
         if repeats is not None:
-            _again(line, left, repeats, timeout, stop)
+            _again(line, left, repeats, workers, stop)
         line.close()
         stream.finish()
     except StoppedError:
@@ -105,12 +106,20 @@ def _ask_all(
     line.take(pool, until_idle=True)
 
 
-def _again(line: Line, plan: Plan, repeats: Repeats, timeout: float, stop: Callable[[], bool]) -> None:
+def _again(line: Line, plan: Plan, repeats: Repeats, first: Pool, stop: Callable[[], bool]) -> None:
     """Ask everything anew of new workers, in the opposite order and back, and judge what all calls gave."""
+    specs = list(line.selection.backends)
     for number in range(repeats.rounds if plan else 0):
-        with Pool(list(line.selection.backends), timeout) as pool:
+        with Pool(specs, first.timeout, executor=first.executor, workers=first.workers) as pool:
             pool.widen(plan.calls())
             pool.environments()
             order = plan.questions(backwards=number % 2 == 0)
             _ask_all(line, pool, order, partial(repeats.ask, line, pool), stop)
+        _learn(line, pool)
     repeats.close(line)
+
+
+def _learn(line: Line, pool: Pool) -> None:
+    """Take down what became of the machines that workers ran on."""
+    line.summary.losses += pool.losses()
+    line.summary.troubles = pool.executor.troubles()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 
-from conformance.child import BackendSpec
+from conformance.executor import Seat
 from conformance.sequence import History, Limits, Replays, SpentError, Suspicion, shrink
 from conformance.types import Death
 
@@ -57,10 +57,8 @@ class Search(Thread):
 class Searches:
     """What a lane has still to look into; `tell` hears of what was found."""
 
-    def __init__(
-        self, spec: BackendSpec, folder: Path, limits: Limits, tell: Callable[[Found], None]
-    ) -> None:
-        self._spec, self._folder, self._limits, self._tell = spec, folder, limits, tell
+    def __init__(self, seat: Seat, folder: Path, limits: Limits, tell: Callable[[Found], None]) -> None:
+        self._seat, self._folder, self._limits, self._tell = seat, folder, limits, tell
         self._waiting: deque[Suspicion] = deque()
         self._search: Search | None = None
         self._spent = self._began = 0.0
@@ -85,7 +83,7 @@ class Searches:
             return Found(suspicion, suspicion.death(f"it was not tried again with them: {because}"))
         folder = self._folder.with_suffix(f".search-{suspicion.call.id}")
         folder.mkdir()
-        replays = Replays(self._spec, suspicion, folder, replace(self._limits, seconds=seconds))
+        replays = Replays(self._seat, suspicion, folder, replace(self._limits, seconds=seconds))
         self._search, self._began = Search(suspicion, replays, self._tell), time.monotonic()
         self._search.start()
         return None

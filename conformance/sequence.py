@@ -13,7 +13,8 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import IO, Any, Literal, TypeVar
 
-from conformance.child import BackendSpec, Call, Child, batch
+from conformance.child import Call, batch
+from conformance.executor import Gone, GoneError, Seat, Worker
 from conformance.types import Death
 
 MAX_DEATHS_IN_A_ROW = 12
@@ -172,8 +173,8 @@ class Limits:
 class Replays:
     """Makes calls in a fresh process, and says whether the last fails as it did."""
 
-    def __init__(self, spec: BackendSpec, suspicion: Suspicion, folder: Path, limits: Limits) -> None:
-        self._spec, self._suspicion, self._folder, self._limits = spec, suspicion, folder, limits
+    def __init__(self, seat: Seat, suspicion: Suspicion, folder: Path, limits: Limits) -> None:
+        self._seat, self._suspicion, self._folder, self._limits = seat, suspicion, folder, limits
         self._end = time.monotonic() + limits.seconds
         self._stopped = Event()
         # A call that hung has answered alone: to see it hang again, its whole time need not pass.
@@ -189,13 +190,14 @@ class Replays:
 
         Raises:
             SpentError: it would be one replay too many, or it takes too long.
+            GoneError: the machine is gone that it was made on.
 
         """
         if self.made >= self._limits.replays:
             raise SpentError
         self.made += 1
         said: SimpleQueue[Any] = SimpleQueue()
-        child = Child(self._spec, self._folder, self._folder / f"replay-{self.made}.log", said.put)
+        child = self._seat.start(self._folder, self._folder / f"replay-{self.made}.log", said.put)
         try:
             answered, how = self._run(child, said, calls)
         finally:
@@ -203,7 +205,7 @@ class Replays:
             child.wait(DYING_SECONDS)
         return answered == len(calls) and how == self._suspicion.failure.status
 
-    def _run(self, child: Child, said: "SimpleQueue[Any]", calls: Sequence[Recorded]) -> tuple[int, str]:
+    def _run(self, child: Worker, said: "SimpleQueue[Any]", calls: Sequence[Recorded]) -> tuple[int, str]:
         """Return how many calls were answered, and how the next one failed, if it did."""
         answered = sent = 0
         ready = False
@@ -218,10 +220,14 @@ class Replays:
                     sent += len(part)
                 item = self._next(child, said, since, self._wait(answered, len(calls), ready=ready))
                 since = time.monotonic()
+                if isinstance(item, Gone):
+                    raise GoneError(item.why)
                 if item is None or item == "timeout":
                     return answered, "crash" if item is None else "timeout"
                 if isinstance(item, bytes) or item[0] == "fault":
                     answered += 1
+                elif item[0] == "idle":
+                    return -1, "nothing of it: it died of no call"
                 elif item[0] == "ready":
                     ready = True
                 else:
@@ -233,7 +239,7 @@ class Replays:
             return self._limits.startup
         return self._patience if answered == calls else self._limits.timeout
 
-    def _next(self, child: Child, said: "SimpleQueue[Any]", since: float, patience: float) -> Any:
+    def _next(self, child: Worker, said: "SimpleQueue[Any]", since: float, patience: float) -> Any:
         """Wait for what the process says next; None: it died, `timeout`: it says nothing."""
         while True:
             if self._stopped.is_set() or time.monotonic() > self._end:

@@ -25,6 +25,10 @@ class Summary:
     surprises: int = 0
     """How many results were unexpected; the first of them are in `unexpected`."""
     lost: dict[str, str] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+    """What was asked for and could not be used."""
+    losses: list[str] = field(default_factory=list)
+    """Workers that were gone with their machines; what they owed was asked again."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def surprise(self, row: dict[str, Any]) -> None:
@@ -36,7 +40,7 @@ class Summary:
     @property
     def exit_code(self) -> Exit:
         """3 where the harness or the environment failed, 1 where anything was unexpected, else 0."""
-        if self.lost or self.statuses["harness"] or self.outcomes["notrun"]:
+        if self.lost or self.troubles or self.statuses["harness"] or self.outcomes["notrun"]:
             return Exit.HARNESS
         if not sum(self.statuses.values()):
             return Exit.NOTHING_RAN

@@ -66,6 +66,10 @@ def summarise(console: Console, summary: Summary, out: Path, seconds: float) -> 
     _say(console, f"report    {out / 'index.html'}")
     for reason in summary.lost.values():
         _say(console, _wrapped(f"incomplete: {reason}", console.width))
+    for trouble in summary.troubles:
+        _say(console, _wrapped(f"not used: {trouble}", console.width))
+    for loss in summary.losses:
+        _say(console, _wrapped(f"recovered: {loss}", console.width))
     console.print(Text(_verdict(summary), style="bold"))
 
 
@@ -101,6 +105,8 @@ def _verdict(summary: Summary) -> str:
         return "nothing unexpected"
     if code == Exit.UNEXPECTED:
         return f"{summary.surprises + len(summary.stale)} unexpected results"
+    if summary.troubles and not summary.lost:
+        return "everything ran, but not wherever it was to run"
     return "no verdict: " + (
         "nothing ran" if code == Exit.NOTHING_RAN else "the run is incomplete or the harness failed"
     )

@@ -393,7 +393,7 @@ def test_a_backend_with_much_to_do_has_a_worker_for_each_core_that_is_its_share(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three of seven processors: as far as there is work, and never fewer than the adapter asks for."""
-    monkeypatch.setattr("conformance.pool.cores", lambda: 7)
+    monkeypatch.setattr("conformance.executor.cores", lambda: 7)
     with make("much", "little:Other") as pool:
         pool.widen({"much": 10 * WORTH, "little": WORTH - 1})
         for number in range(12):
@@ -409,7 +409,7 @@ def test_another_worker_is_worth_its_start(
     make: Make, monkeypatch: pytest.MonkeyPatch, cores: int, calls: int, workers: int
 ) -> None:
     """A worker for so many calls, and none without a core."""
-    monkeypatch.setattr("conformance.pool.cores", lambda: cores)
+    monkeypatch.setattr("conformance.executor.cores", lambda: cores)
     with make("toy") as pool:
         pool.widen({"toy": calls * WORTH})
         for number in range(8):

@@ -15,6 +15,7 @@ import conformance.run as running
 from conformance.__main__ import main as command
 from conformance.cache import OracleCache
 from conformance.child import Call
+from conformance.executor import Local
 from conformance.ledger import load_ledger
 from conformance.line import Line
 from conformance.load import Api, Case, load_suite
@@ -81,6 +82,7 @@ class RecordingPool(Pool):
     file: ClassVar[IO[bytes]]
     hold: Any = None
     """What is recorded has its tensors in it."""
+    executor = Local()
 
     def __init__(self, specs: list[BackendSpec], *_: Any, **__: Any) -> None:
         self.specs, self.owed = specs, list[tuple[str, int, Lost]]()
@@ -102,6 +104,10 @@ class RecordingPool(Pool):
     def environment(self, backend: str) -> Environment | Lost | None:
         """Say that it is ready."""
         return self.environments()[backend]
+
+    def losses(self) -> list[str]:
+        """Say that no worker was."""
+        return []
 
     def lost(self, backend: str) -> str:
         """Say that it is not, or nothing more would be asked."""
