@@ -96,6 +96,14 @@ class RecordingPool(Pool):
     def widen(self, calls: object) -> None:
         """Do nothing: there are no workers."""
 
+    def losses(self) -> list[str]:
+        """Return nothing: what is not there cannot be lost."""
+        return []
+
+    def troubles(self) -> list[str]:
+        """Return nothing, as before."""
+        return []
+
     def environments(self) -> dict[str, Environment | Lost]:
         """Say that all are ready."""
         NOTES.ready = NOTES.ready or time.perf_counter()
