@@ -107,7 +107,9 @@ class Actor(Place):
         except ray.exceptions.ActorUnschedulableError as error:
             self._fail(_first(error))
         except ray.exceptions.RayError as error:
-            if not self._closing:
+            if not self._arrived and "creation task" in str(error):
+                self._fail(f"a node cannot run it: {str(error).strip().splitlines()[-1]}")
+            elif not self._closing:
                 self._cluster.avoid(self.node[1])
                 self.end(f"{self.name} of the cluster is lost: {_first(error)}")
 

@@ -216,6 +216,19 @@ def test_a_framework_that_a_node_lacks_is_said(join: Join) -> None:
     assert state.reason.endswith(": ImportError: no module named toynn")
 
 
+def test_a_node_that_lacks_what_a_keeper_needs_is_said(join: Join, tmp_path: Path) -> None:
+    """It is not taken for one that is lost, and tried again."""
+    (tmp_path / "msgspec.py").write_text("raise ImportError('there is no msgspec here')")
+    executor = join(toy=Needs(runtime_env={"env_vars": {"PYTHONPATH": str(tmp_path)}}))
+    with Pool([TOY], executor=executor) as pool:
+        state = pool.environments()["toy"]
+        assert pool.losses() == []
+    assert isinstance(state, Lost)
+    assert state.reason == (
+        "backend toy cannot start: a node cannot run it: ImportError: there is no msgspec here"
+    )
+
+
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1"])
 def test_a_cluster_that_is_not_there_is_said(address: str) -> None:
     """In one message, and at once; nothing is left behind."""
