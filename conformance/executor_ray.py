@@ -107,7 +107,9 @@ class Actor(Place):
         except ray.exceptions.ActorUnschedulableError as error:
             self._fail(_first(error))
         except ray.exceptions.RayError as error:
-            if not self._closing:
+            if not self._arrived and "creation task" in str(error):
+                self._fail(f"a node cannot run it: {str(error).strip().splitlines()[-1]}")
+            elif not self._closing:
                 self._cluster.avoid(self.node[1])
                 self.end(f"{self.name} of the cluster is lost: {_first(error)}")
 
@@ -203,15 +205,27 @@ class Cluster:
     def _join(self, address: str | None) -> list[str]:
         """Connect to the cluster, and take this package along; return where its nodes find that."""
         env = {"py_modules": [str(path) for path in unpacked(self._folder)]}
+        where = address or self._usual()
+        new = {"include_dashboard": False} if where == "local" else {}
         try:
-            _answers(address)
-            self.ray.init(address=address, runtime_env=env, log_to_driver=False, logging_level="ERROR")
+            _answers(where)
+            self.ray.init(address=where, runtime_env=env, log_to_driver=False, logging_level="ERROR", **new)
         except Exception as error:
-            where = address or "of this machine"
             raise HarnessError(f"the Ray cluster {where} cannot be used: {_first(error)}") from error
         # Else pages of a raylet's log are printed among our results when its node is lost.
         self.ray._private.worker._worker_logs_enabled = False  # noqa: SLF001 - there is no other switch
         return list(self.ray.get_runtime_context().runtime_env["py_modules"])
+
+    def _usual(self) -> str:
+        """Return where the cluster is that Ray would use; `local`, a new one, where that is none or dead."""
+        if given := os.environ.get("RAY_ADDRESS"):
+            return given
+        recorded = self.ray._private.utils.read_ray_address()  # noqa: SLF001 - else Ray waits for a dead one
+        try:
+            _answers(recorded or "")
+        except OSError:
+            return "local"
+        return str(recorded or "local")
 
     def _checked(self, backend: str, needs: Needs) -> dict[str, Any]:
         """Return the options of a backend's actors."""
@@ -302,14 +316,14 @@ def _ray() -> Any:
     return ray
 
 
-def _answers(address: str | None) -> None:
+def _answers(address: str) -> None:
     """See whether anybody listens at HOST:PORT, for Ray itself tries for a quarter of an hour.
 
     Raises:
         OSError: nobody does.
 
     """
-    match = re.fullmatch(r"([^/\s]+):(\d+)", address or "")
+    match = re.fullmatch(r"([^/\s]+):(\d+)", address)
     if match:
         socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
 

@@ -87,17 +87,16 @@ class Keeper:
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _start(self, number: int, spec: bytes, environ: Mapping[str, str], folder: str, log: str) -> None:
-        found = msgspec.msgpack.decode(spec, type=BackendSpec)
-        found = replace(found, python=found.python or sys.executable)
-        # This package before one of another version that the interpreter may have.
-        path = os.pathsep.join([str(own_package(self._root)), *filter(None, [os.environ.get("PYTHONPATH")])])
-        place = self._root / folder
-        place.mkdir(exist_ok=True)
         try:
-            self._charges[number] = _Charge(
-                number, self.say, found, place, place / log, {**environ, "PYTHONPATH": path}
-            )
-        except OSError as error:
+            found = msgspec.msgpack.decode(spec, type=BackendSpec)
+            found = replace(found, python=found.python or sys.executable)
+            # This package before one of another version that the interpreter may have.
+            path = [str(own_package(self._root)), *filter(None, [os.environ.get("PYTHONPATH")])]
+            environ = {**environ, "PYTHONPATH": os.pathsep.join(path)}
+            place = self._root / folder
+            place.mkdir(exist_ok=True)
+            self._charges[number] = _Charge(number, self.say, found, place, place / log, environ)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the near side waits to hear of it
             self.say(number, "refused", str(error))
 
 

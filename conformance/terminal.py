@@ -105,7 +105,7 @@ def _verdict(summary: Summary) -> str:
         return "nothing unexpected"
     if code == Exit.UNEXPECTED:
         return f"{summary.surprises + len(summary.stale)} unexpected results"
-    if summary.troubles and not summary.lost:
+    if summary.troubles and not (summary.lost or summary.statuses["harness"] or summary.outcomes["notrun"]):
         return "everything ran, but not wherever it was to run"
     return "no verdict: " + (
         "nothing ran" if code == Exit.NOTHING_RAN else "the run is incomplete or the harness failed"

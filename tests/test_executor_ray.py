@@ -186,6 +186,21 @@ def test_a_backend_has_the_runtime_environment_that_it_asks_for(join: Join) -> N
         assert environment.version == "2.5"
 
 
+def test_without_an_address_it_is_the_cluster_of_this_machine(
+    nodes: Nodes, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the one that the environment names; where the last one is dead, a new one."""
+    executor = join(toy=Needs())
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert executor._usual() == nodes.address
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: "127.0.0.1:1")
+    assert executor._usual() == "local"
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: None)
+    assert executor._usual() == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert executor._usual() == "10.0.0.1:6379"
+
+
 def test_an_environment_that_ray_refuses_is_said(join: Join) -> None:
     """It is the command line's fault."""
     with pytest.raises(UsageError, match=r"backend toy: Ray refuses what it is to have: .*py_modules"):
@@ -199,6 +214,19 @@ def test_a_framework_that_a_node_lacks_is_said(join: Join) -> None:
     assert isinstance(state, Lost)
     assert state.reason.startswith("backend toy cannot start: node ")
     assert state.reason.endswith(": ImportError: no module named toynn")
+
+
+def test_a_node_that_lacks_what_a_keeper_needs_is_said(join: Join, tmp_path: Path) -> None:
+    """It is not taken for one that is lost, and tried again."""
+    (tmp_path / "msgspec.py").write_text("raise ImportError('there is no msgspec here')")
+    executor = join(toy=Needs(runtime_env={"env_vars": {"PYTHONPATH": str(tmp_path)}}))
+    with Pool([TOY], executor=executor) as pool:
+        state = pool.environments()["toy"]
+        assert pool.losses() == []
+    assert isinstance(state, Lost)
+    assert state.reason == (
+        "backend toy cannot start: a node cannot run it: ImportError: there is no msgspec here"
+    )
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1"])

@@ -326,6 +326,7 @@ def test_a_host_whose_framework_is_another_is_not_used(
         found = answers(pool)
         assert all(isinstance(answer, Reply) for answer in found.values())
         assert executor._hosts[0].seats == 2
+        assert pool.losses() == []
     (trouble,) = executor.troubles()
     assert trouble.startswith("host first for toy: ")
     assert why in trouble

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from conformance.errors import Exit
 from conformance.run import Summary
 from conformance.terminal import MOST_SHOWN, progress, summarise
 
@@ -136,6 +137,26 @@ def test_a_lost_backend_is_said_once() -> None:
         "incomplete: backend torch cannot start: no torch",
         "no verdict: the run is incomplete or the harness failed",
     ]
+
+
+def test_what_became_of_machines_is_said() -> None:
+    """One that could not be used is no success, though all was run; one that was lost and replaced is."""
+    lost = "a worker of torch was lost: the connection to host b is lost; 7 calls asked again"
+    made = summary(losses=[lost])
+    assert said(made)[-3:] == [
+        "recovered: a worker of torch was lost: the connection to host b is lost; 7 calls",
+        "    asked again",
+        "nothing unexpected",
+    ]
+    assert made.exit_code == Exit.OK
+    made = summary(result(), troubles=["host c: no route to it"])
+    assert said(made)[-2:] == [
+        "not used: host c: no route to it",
+        "everything ran, but not wherever it was to run",
+    ]
+    assert made.exit_code == Exit.HARNESS
+    made.statuses["harness"] = 1
+    assert said(made)[-1].startswith("no verdict: ")
 
 
 def test_nothing_ran_is_not_green() -> None:
