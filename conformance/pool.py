@@ -139,10 +139,6 @@ class Pool:
             for why, again in lane.losses
         ]
 
-    def troubles(self) -> list[str]:
-        """Say, a line each, what was asked for and could not be used."""
-        return self.executor.troubles()
-
     def start(self) -> None:
         """Start the workers, unless they have started: their frameworks take seconds to import."""
         if not self._started:

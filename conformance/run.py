@@ -122,4 +122,4 @@ def _again(line: Line, plan: Plan, repeats: Repeats, first: Pool, stop: Callable
 def _learn(line: Line, pool: Pool) -> None:
     """Take down what became of the machines that workers ran on."""
     line.summary.losses += pool.losses()
-    line.summary.troubles = pool.troubles()
+    line.summary.troubles = pool.executor.troubles()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, ClassVar, Self
+from typing import IO, Any, ClassVar
 
 import msgspec
 
@@ -15,7 +15,6 @@ import conformance.run as running
 from conformance.__main__ import main as command
 from conformance.cache import OracleCache
 from conformance.child import Call
-from conformance.executor import Local
 from conformance.ledger import load_ledger
 from conformance.line import Line
 from conformance.load import Api, Case, load_suite
@@ -25,6 +24,7 @@ from conformance.selection import Selection
 from conformance.types import Death, Environment, Request
 from tests.bench.jobs import Job, Pair, Ran
 from tests.bench.requests import Recorded, write_request
+from tests.workerless import Workerless
 
 
 class Notes:
@@ -76,51 +76,19 @@ class NotingPool(Pool):
         super().__exit__(kind, error, trace)
 
 
-class RecordingPool(Pool):
-    """Has no workers: keeps each request, and answers that its backend is lost."""
+class RecordingPool(Workerless):
+    """Keeps each request, and answers that its backend is lost."""
 
     file: ClassVar[IO[bytes]]
-    hold: Any = None
-    """What is recorded has its tensors in it."""
-    executor = Local()
 
     def __init__(self, specs: list[BackendSpec], *_: Any, **__: Any) -> None:
-        self.specs, self.owed = specs, list[tuple[str, int, Lost]]()
+        super().__init__(specs)
+        self.owed = list[tuple[str, int, Lost]]()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def widen(self, calls: object) -> None:
-        """Do nothing: there are no workers."""
-
-    def losses(self) -> list[str]:
-        """Return nothing: what is not there cannot be lost."""
-        return []
-
-    def troubles(self) -> list[str]:
-        """Return nothing, as before."""
-        return []
-
-    def environments(self) -> dict[str, Environment | Lost]:
-        """Say that all are ready."""
+    def environment(self, backend: str) -> Environment:
+        """Say that it is ready, and when it was."""
         NOTES.ready = NOTES.ready or time.perf_counter()
-        return {spec.name: Environment(spec.name, spec.name, "0", "", "") for spec in self.specs}
-
-    def environment(self, backend: str) -> Environment | Lost | None:
-        """Say that it is ready."""
-        return self.environments()[backend]
-
-    def losses(self) -> list[str]:
-        """Say that no worker was."""
-        return []
-
-    def lost(self, backend: str) -> str:
-        """Say that it is not, or nothing more would be asked."""
-        del backend
-        return ""
+        return super().environment(backend)
 
     def submit(self, backend: str, request: Request | Call, lane: int = 0) -> None:
         """Keep the request."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,48 +12,22 @@ from conformance.arrays import to_wire
 from conformance.cache import OracleCache
 from conformance.child import BackendSpec, Call
 from conformance.oracle import Expectation
-from conformance.pool import Lost, Pool
 from conformance.suite import Case
-from conformance.types import Environment, Reply, Request, Scalar
+from conformance.types import Reply, Request, Scalar
 from tests.scale.suites import INPUT
+from tests.workerless import Workerless
 
 
-class Answering(Pool):
+class Answering(Workerless):
     """Takes calls, and answers them in their order when it is asked for answers."""
 
-    hold: Any = None
-    """Nothing is large enough to be left in a file."""
+    version = "1.0"
 
     def __init__(self, specs: list[BackendSpec]) -> None:
-        self.specs, self.timeout = specs, 30.0
+        super().__init__(specs)
         self.calls: Counter[str] = Counter()
         self._owed = list[tuple[str, int, Reply]]()
         self._decode = msgspec.msgpack.Decoder(Request).decode
-        self._environments = {
-            spec.name: Environment(spec.name, spec.name, "1.0", "3.11", np.__version__) for spec in specs
-        }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def widen(self, calls: object) -> None:
-        """Do nothing: there are no workers."""
-
-    def environments(self) -> dict[str, Environment | Lost]:
-        """Say that all are ready."""
-        return dict(self._environments)
-
-    def environment(self, backend: str) -> Environment | Lost | None:
-        """Say that it is ready."""
-        return self._environments[backend]
-
-    def lost(self, backend: str) -> str:
-        """Say that it is not."""
-        del backend
-        return ""
 
     def submit(self, backend: str, request: Request | Call, lane: int = 0) -> None:
         """Compute the answer: twice the input, and twice the cotangent."""
