@@ -59,6 +59,10 @@ class _RunCommand(TyperCommand):
         super().format_epilog(ctx, formatter)
         with formatter.section("Backends"):
             formatter.write_text(f"Without --backend: {', '.join(BACKENDS)}.")
+            for name in BACKENDS:
+                adapter = plugins.adapter_class(name)
+                has = f"modes {', '.join(adapter.modes)}; devices {', '.join(adapter.devices)}"
+                formatter.write_text(f"{name}: {has}.")
             for line in plugins.described():
                 formatter.write_text(f"Also installed: {line}")
 
@@ -66,8 +70,10 @@ class _RunCommand(TyperCommand):
 @app.command("run", cls=_RunCommand)
 def run_command(
     backend: Annotated[
-        list[str] | None, typer.Option("--backend", help="NAME or NAME=PYTHON (repeatable).")
+        list[str] | None, typer.Option("--backend", help="NAME[:MODE][@DEVICE][=PYTHON] (repeatable).")
     ] = None,
+    mode: Annotated[str, typer.Option(help="The mode of every backend that is named without one.")] = "",
+    device: Annotated[str, typer.Option(help="The device of every backend that is named without one.")] = "",
     op: OpOption = None,
     api: Annotated[list[str] | None, typer.Option("--api", help="Only APIs matching this glob.")] = None,
     keyword: Annotated[str, typer.Option("-k", help="Only case ids with this substring or glob.")] = "",
@@ -95,15 +101,16 @@ def run_command(
     """Run cases through real frameworks and hold them against the oracle."""
     from rich.console import Console  # noqa: PLC0415 - what a command needs, it loads: `list` needs little
 
+    from conformance.backends import backend_specs  # noqa: PLC0415
     from conformance.descriptors import silence  # noqa: PLC0415
     from conformance.ledger import load_ledger  # noqa: PLC0415
     from conformance.lock import claimed  # noqa: PLC0415
-    from conformance.pool import MAX_DEATHS_IN_A_ROW, Pool, backend_spec  # noqa: PLC0415
+    from conformance.pool import MAX_DEATHS_IN_A_ROW, Pool  # noqa: PLC0415
     from conformance.repeat_calls import Repeats  # noqa: PLC0415
     from conformance.run import Selection  # noqa: PLC0415
     from conformance.terminal import summarise  # noqa: PLC0415
 
-    specs = tuple(backend_spec(name) for name in backend or BACKENDS)
+    specs = backend_specs(backend or BACKENDS, mode, device)
     began, part = time.perf_counter(), _shard(shard)
     repeats = Repeats(repeat) if repeat > 1 else None
     # With `--repeat` each call that kills its worker does so several times in a row.

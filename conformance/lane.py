@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from conformance.child import BackendSpec, Call, Child, batch, signal_name
+from conformance.backends import BackendSpec
+from conformance.child import Call, Child, batch, signal_name
 from conformance.hold import Hold
 from conformance.searches import Found, Searches
 from conformance.sequence import Failure, History, Limits, Suspicion

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections import deque
@@ -13,10 +12,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from conformance import plugins
-from conformance.adapters import BACKENDS
-from conformance.child import HELD, BackendSpec, Call, adapter_class
-from conformance.errors import UsageError
+from conformance.backends import BackendSpec, adapter_class, backend_spec
+from conformance.child import HELD, Call
 from conformance.hold import Hold
 from conformance.lane import Answer, Fault, Lane, Lost
 from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
@@ -44,22 +41,6 @@ class Unsent:
 def cores() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def backend_spec(text: str) -> BackendSpec:
-    """Read `NAME` or `NAME=PYTHON`.
-
-    Raises:
-        UsageError: there is no such backend, or it is no good, or there is no such interpreter.
-
-    """
-    name, _, python = text.partition("=")
-    adapter = plugins.find(name)
-    if name not in BACKENDS:
-        plugins.adapter_class(name)  # whatever is wrong with it is said before anything starts
-    if python and shutil.which(python) is None:
-        raise UsageError(f"backend {name}: {python} is not an executable interpreter")
-    return BackendSpec(name, adapter, python or sys.executable)
 
 
 class Pool:

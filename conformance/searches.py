@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 
-from conformance.child import BackendSpec
+from conformance.backends import BackendSpec
 from conformance.sequence import History, Limits, Replays, SpentError, Suspicion, shrink
 from conformance.types import Death
 

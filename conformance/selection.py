@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from conformance.backends import BackendSpec
 from conformance.errors import NothingRanError
 from conformance.globs import glob
 from conformance.load import Api, Case, Operator
-from conformance.pool import BackendSpec
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import IO, Any, Literal, TypeVar
 
-from conformance.child import BackendSpec, Call, Child, batch
+from conformance.backends import BackendSpec
+from conformance.child import Call, Child, batch
 from conformance.types import Death
 
 MAX_DEATHS_IN_A_ROW = 12
