@@ -122,6 +122,7 @@ class Record:
             row: Row = {"backend": name, "framework": name, "version": "", "lost": state.reason}
         else:
             self.versions[name] = state.version
+            self.summary.titles[name] = f"{name}{self.variants[name]} {state.version}"
             row = msgspec.to_builtins(state)
         self.environments[name] = {"type": "backend", **row}
         self.stream.write(self.environments[name], (1, self.backends.index(name)))

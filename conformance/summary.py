@@ -26,6 +26,8 @@ class Summary:
     """How many results were unexpected; the first of them are in `unexpected`."""
     lost: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    """What each backend is, with its mode, device and version."""
 
     def surprise(self, row: dict[str, Any]) -> None:
         """Take down an unexpected result or claim."""

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,10 +144,13 @@ class Adapter(ABC):
         return UnavailableError(f"device {self.device} is not there: this {self.distribution} sees {seen}")
 
     def temporary(self) -> str:
-        """Return a folder that goes when this process does; what it starts leaves its files there."""
-        folder = tempfile.mkdtemp(prefix="compiled-", dir=self.folder)
+        """Return a folder for what compilers leave: that of the worker and of those that replace it."""
         if self.folder is None:
+            folder = tempfile.mkdtemp(prefix="conformance-")
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        else:
+            folder = str(Path(self.folder, "compiled"))
+            Path(folder).mkdir(exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         return folder
 

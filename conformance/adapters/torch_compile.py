@@ -5,6 +5,11 @@ from typing import Any
 
 from conformance.adapters.written import NotCompiledError
 from conformance.errors import UnavailableError
+from conformance.memory import allow_files
+
+
+HEADERS = 1 << 29
+"""Bytes of the largest file of it: the headers of its kernels, compiled once."""
 
 
 class Compiler:
@@ -19,6 +24,7 @@ class Compiler:
     def __init__(self, torch: Any, folder: str) -> None:
         # Read at each compilation. A pool of processes would outlive its worker.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        allow_files(HEADERS)
         torch._inductor.config.compile_threads = 1  # noqa: SLF001 - documented there
         self._torch = torch
         self._counters = torch._dynamo.utils.counters  # noqa: SLF001 - nothing else says what was compiled
