@@ -274,6 +274,7 @@ def repro_command(
     cases: CasesOption = None,
 ) -> None:
     """Print a script that shows a discrepancy with NumPy and the framework alone."""
+    from conformance.backends import Variant  # noqa: PLC0415
     from conformance.fold import read_run  # noqa: PLC0415
     from conformance.load import find_case  # noqa: PLC0415
     from conformance.repro import script  # noqa: PLC0415 - only this command writes scripts
@@ -281,7 +282,7 @@ def repro_command(
     found = find_case(_with_binding(cases, case, api), case)
     binding = _binding(found, api)
     stream = list(read_run(results, partial=True))
-    versions = {row["backend"]: row["version"] for row in stream if row["type"] == "backend"}
+    ran = {row["backend"]: row for row in stream if row["type"] == "backend"}
     rows = [
         row
         for row in stream
@@ -292,7 +293,8 @@ def repro_command(
     if not rows:
         raise UsageError(f"{results} has no result of {api} on {case} {check}".rstrip())
     failing = [row for row in rows if row["status"] in ("fail", "error", "crash", "timeout")]
-    print(script(found, binding, (failing or rows)[0], versions.get(binding.backend, "")))
+    about = ran.get(binding.backend, {})
+    print(script(found, binding, (failing or rows)[0], about.get("version", ""), Variant.of(about)))
 
 
 @app.command("check")

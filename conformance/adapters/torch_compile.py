@@ -7,7 +7,6 @@ from conformance.adapters.written import NotCompiledError
 from conformance.errors import UnavailableError
 from conformance.memory import allow_files
 
-
 HEADERS = 1 << 29
 """Bytes of the largest file of it: the headers of its kernels, compiled once."""
 

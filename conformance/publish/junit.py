@@ -53,7 +53,9 @@ def junit(facts: Facts) -> bytes:
     root = ET.Element("testsuites", {"name": "op-conformance"})
     about = {row["backend"]: row for row in facts.backends}
     for place, ((backend, op), cases) in enumerate(sorted(suites.items())):
-        root.append(_suite(place, facts.title(backend), op, cases, _properties(facts, about.get(backend, {}))))
+        root.append(
+            _suite(place, facts.title(backend), op, cases, _properties(facts, about.get(backend, {})))
+        )
     every = [case for cases in suites.values() for case in cases]
     root.attrib.update(_counts(every, ("tests", "failures", "errors")))
     ET.indent(root)
