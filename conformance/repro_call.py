@@ -110,4 +110,4 @@ FUNCTIONS = {
         "def squared(a, b):\n    return ((a - b) * (a - b)).sum(-1)",
     ),
 }
-"""The callables that a parameter may name, as `adapters.base.FUNCTIONS` has them: a compiler takes no lambda."""
+"""What parameters may name, as `adapters.base.FUNCTIONS` has it; a compiler takes no lambda."""

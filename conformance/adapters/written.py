@@ -5,16 +5,11 @@ Compilers want to see that. Some read the text, and none of those takes `*args` 
 
 import linecache
 import math
-from collections import deque
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
-KEPT = 16
-"""Of how many calls the text is at hand; a gradient is asked for while it still is."""
-
-_numbers = count()
-_files: deque[str] = deque()
+_files: dict[str, str] = {}
+"""By text, the names under which `inspect` finds them: as many as there are kinds of calls."""
 
 
 class NotCompiledError(NotImplementedError):
@@ -55,12 +50,9 @@ def written(
 
 
 def _compiled(source: str) -> dict[str, Any]:
-    """Execute a text under a name of its own, where `inspect` finds it."""
-    file = f"<call {next(_numbers)}>"
+    """Execute a text under the name of a file: paddle keeps what it made of a text, and quotes it later."""
+    file = _files.setdefault(source, f"<call {len(_files)}>")
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    _files.append(file)
-    if len(_files) > KEPT:
-        linecache.cache.pop(_files.popleft(), None)
     scope: dict[str, Any] = {"__name__": __name__}  # MindSpore imports the module that a function is of
     exec(compile(source, file, "exec"), scope)  # noqa: S102 - written above, of literals and our own names
     return scope
