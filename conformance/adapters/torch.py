@@ -82,7 +82,7 @@ class TorchAdapter(Adapter):
         return module if self.device == "cpu" else module.to(self.device)
 
     def category(self, error: BaseException) -> Category:
-        """A refusal that inductor or dynamo hands on under a name of its own is what it was."""
+        """TorchRuntimeError is what any refusal is while a call is traced: an honest one."""
         honest = type(error).__name__ == "TorchRuntimeError"
         return "runtime" if honest else super().category(error)
 
