@@ -8,6 +8,7 @@ import textwrap
 from importlib import metadata
 from typing import Any
 
+from conformance.adapters.written import NotCompiledError
 from conformance.backends import CPU, PLAIN, Variant
 from conformance.errors import HarnessError, UsageError
 from conformance.judge import promised
@@ -59,7 +60,7 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "", variant
 
     Raises:
         UsageError: the row is an observation or did not come about: there is nothing to reproduce; or the
-            backend says nothing of how its scripts are written.
+            backend says nothing of how its scripts are written, or how to have a call compiled or refused.
 
     """
     status = row.get("status", "fail")
@@ -69,6 +70,10 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "", variant
         what = f"{case.id} of {api.name}, {row['check']}"
         raise UsageError(f"{what}: {status}, so there is nothing to reproduce")
     dialect = dialect_of(api.backend, variant)
+    if (row.get("error") or {}).get("exception") == NotCompiledError.__name__:
+        dialect.strict = True
+        if not dialect.compiled("call"):
+            raise UsageError(f"{case.id} of {api.name} was not compiled: of that there is no script")
     inputs, helpers = written_inputs(case, api, dialect)
     defined, call = call_text(case, api, dialect)
     expected = recall(case, api)

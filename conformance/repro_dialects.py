@@ -29,11 +29,16 @@ class Dialect(ABC):
     """By mode, how a function is compiled: `torch.compile({})`."""
     devices: ClassVar[tuple[str, ...]] = ()
     """Kinds of devices, beside the default one, that its scripts can be made for."""
+    whole: ClassVar[dict[str, str]] = {}
+    """By mode, how that is done where a call that is not compiled has to be an error."""
     variant: Variant = PLAIN
+    strict = False
+    """Whether a call that is not compiled has to be an error."""
 
     def compiled(self, function: str) -> str:
         """Write how a function is compiled in this mode; nothing in eager."""
-        return self.compilers.get(self.variant.mode, "").format(function)
+        how = self.whole if self.strict else self.compilers
+        return how.get(self.variant.mode, "").format(function)
 
     def prelude(self) -> str:
         """Write the imports, and what makes the device the one that is used."""
@@ -101,6 +106,7 @@ class Torch(Dialect):
     name = "torch"
     imports = "import torch"
     compilers = {"compile": "torch.compile({})"}  # noqa: RUF012 - read only
+    whole = {"compile": "torch.compile({}, fullgraph=True)"}  # noqa: RUF012 - read only
     devices = ("cuda", "mps", "xpu")
 
     def tensor(self, values: str, dtype: str) -> str:

@@ -275,7 +275,7 @@ def test_mode(reports: Callable[[str], dict[str, str]], backend: str, name: str)
 
 def test_a_call_is_written_down() -> None:
     """Tensors are arguments, those in lists too; the rest stands in the text, or beside it."""
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def entry(*args: Any, **kwargs: Any) -> str:
         seen.update(args=args, kwargs=kwargs)
