@@ -292,6 +292,19 @@ def test_many_checks_with_long_messages_are_still_few_lines() -> None:
     assert "  … and 2 more checks" in lines
 
 
+def test_modes_and_devices_are_asked_for_as_on_the_command_line(folder: Path) -> None:
+    """What there is not is refused at once; what this machine lacks, when it is needed."""
+    done = run(folder, "--backend", "paddle:graph")
+    assert done.returncode == 4
+    assert "backend paddle has no mode 'graph'; it has eager, to_static" in done.stdout + done.stderr
+    done = run(folder, "--backend", f"torch={sys.executable}")
+    assert done.returncode == 4
+    assert "in its own process" in done.stdout + done.stderr
+    done = run(folder, "--backend", "torch@cuda:99", "-k", "plain")
+    assert done.returncode == 3
+    assert "cannot start: device cuda:99 is not there" in done.stdout + done.stderr
+
+
 def test_an_unknown_backend_is_a_usage_error(folder: Path) -> None:
     """Exit 4, and the names that there are."""
     done = run(folder, "--backend", "tensorflow")
