@@ -179,11 +179,15 @@ class CaseItem(pytest.Item):
                 lines.append(f"    {why}")
         if len(failed) > 3:
             lines.append(f"  … and {len(failed) - 3} more checks")
-        cases, spec = self._cases(), self.config.stash[_SPEC]
-        how = f" --backend {spec.name}{spec.variant}" if str(spec.variant) else ""
+        cases, how = self._cases(), self._variant()
         lines.append(f"  conformance run --api {self.api.name}{how} -k '{self.case.id}' -o /tmp/run{cases}")
         lines.append(f"  conformance repro '{self.case.id}' {self.api.name} --run /tmp/run/run.jsonl{cases}")
         return "\n".join(lines[:_MOST_LINES])
+
+    def _variant(self) -> str:
+        """Return the option that makes the command line run it in the same mode and on the same device."""
+        spec = self.config.stash[_SPEC]
+        return f" --backend {spec.name}{spec.variant}" if str(spec.variant) else ""
 
     def _cases(self) -> str:
         """Return the option that makes the command line find this case: none for a shipped one."""

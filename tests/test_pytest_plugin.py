@@ -285,10 +285,12 @@ def test_many_checks_with_long_messages_are_still_few_lines() -> None:
         api=SimpleNamespace(name="torch.nn.Loss"),
         case=SimpleNamespace(id="loss/case[float32]", where="loss.yaml:3:5", why="Why."),
         _cases=lambda: "",
+        _variant=lambda: " --backend torch:compile",
     )
     lines = CaseItem._explain(item, [(bad, "the ledger knows it otherwise")] * 5).splitlines()  # type: ignore[arg-type]
     assert len(lines) <= 15
     assert lines[-1].startswith("  conformance repro 'loss/case[float32]' torch.nn.Loss")
+    assert lines[-2].startswith("  conformance run --api torch.nn.Loss --backend torch:compile -k")
     assert "  … and 2 more checks" in lines
 
 

@@ -1,4 +1,4 @@
-"""Repro scripts of the modes that compile, and of devices: executed in that mode, 1 for what is wrong in it."""
+"""Repro scripts of the modes that compile, and of devices, executed: 1 for what is wrong in that mode."""
 
 import ast
 from typing import Any
