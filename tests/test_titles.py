@@ -1,6 +1,7 @@
 """Wherever a report names a backend, it says in which mode and on which device that was."""
 
 import html
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 
 from conformance.changes_environment import titles
 from conformance.findings import findings
-from conformance.ledger import Ledger
+from conformance.ledger import Entry, Ledger
 from conformance.publish.annotations import annotations
 from conformance.publish.badge import badges
 from conformance.publish.junit import junit
 from conformance.publish.markdown import markdown
 from conformance.report.facts import Facts, facts_of
+from conformance.report.ledger_page import listed
 from conformance.report.site import Site, write_site
 from tests.publishing import rows, wrong
 from tests.shipped import suite
@@ -68,3 +70,17 @@ def test_pages(run: Facts, tmp_path: Path) -> None:
     (script,) = (tmp_path / "repro").rglob("*.py")
     assert "torch.compile(call)(" in script.read_text()
     assert "device='cuda:1'" in script.read_text()
+
+
+def test_the_ledger_page_asks_of_a_mode_only_what_has_to_hold_in_it(run: Facts) -> None:
+    """An entry of eager on the CPU was not run; one that names the mode and the device matches nothing."""
+    fields: dict[str, Any] = {
+        "op": "multi_margin_loss",
+        "api": [API],
+        "check": ["grad.input"],
+        "kind": "value",
+    }
+    fields |= {"versions": "", "reason": "r", "upstream": "unreported", "since": "2026-11-28"}
+    entries = [Entry(id="plain", **fields), Entry(id="named", modes=["compile"], devices=["cuda"], **fields)]
+    lines = listed(Site(run, [], Ledger({"torch": entries}), None), date(2026, 11, 28))
+    assert {line.entry.id: line.state for line in lines} == {"plain": "notrun", "named": "unmatched"}

@@ -177,7 +177,7 @@ class Adapter(ABC):
             last = max((n for n, ours in enumerate(binding.call) if ours in values), default=-1)
             out = self.make(entry, [values.get(ours) for ours in list(binding.call)[: last + 1]], fixed)
         else:
-            out = self.make(entry, [], {**passed, **fixed})
+            out = self.make(entry, [], dict(**passed, **fixed))  # twice the same name is an error
         return out if binding.returns is None else out[binding.returns]
 
     def _values(self, binding: Binding, tensors: Tensors, params: dict[str, Scalar]) -> dict[str, Any]:
