@@ -1,4 +1,4 @@
-# run · test · lint · bench: the only commands a newcomer needs; publish and compare-versions are for releases,
+# run · test · lint · bench: the only commands a newcomer needs; publish and compare-… are for releases,
 # fuzz for those who change what reads a file.
 SHELL := /bin/bash
 VENV := .venv
@@ -9,6 +9,7 @@ RUN_ARGS ?=
 BENCH_ARGS ?=
 SCALE_ARGS ?=
 FUZZ_SECONDS ?= 60
+MODES_SHARD ?= 1/100
 
 PUBLISHED := reports/published/report.json.gz
 
@@ -56,6 +57,17 @@ compare-versions: $(VENV)/.ready $(VERSIONS)/.ready reports/latest/run.jsonl  ##
 	$(PY) -m conformance compare reports/versions/old/run.jsonl reports/latest/run.jsonl \
 		--format html -o reports/versions || test $$? -eq 1
 
+# A part of the suite, for compiling a call takes seconds; larger with MODES_SHARD=1/20.
+.PHONY: compare-modes
+compare-modes: $(VENV)/.ready  ## what compiling changes: a sample in eager mode and in the modes that compile
+	$(PY) -m conformance run --no-site -o reports/modes/eager --shard $(MODES_SHARD) || test $$? -eq 1
+	$(PY) -m conformance run --no-site -o reports/modes/compiled --shard $(MODES_SHARD) \
+		--backend torch:compile --backend paddle:to_static --backend mindspore:graph || test $$? -eq 1
+	$(PY) -m conformance compare reports/modes/eager/run.jsonl reports/modes/compiled/run.jsonl \
+		--format markdown -o reports/published/modes.md || test $$? -eq 1
+	$(PY) -m conformance compare reports/modes/eager/run.jsonl reports/modes/compiled/run.jsonl \
+		--format html -o reports/modes || test $$? -eq 1
+
 reports/latest/run.jsonl: | $(VENV)/.ready
 	$(PY) -m conformance run -o reports/latest || test $$? -eq 1
 
@@ -74,4 +86,4 @@ $(VENV)/.fuzz: $(VENV)/.ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VERSIONS) build dist *.egg-info reports/latest reports/versions
+	rm -rf $(VENV) $(VERSIONS) build dist *.egg-info reports/latest reports/versions reports/modes

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from conformance.backends import titled
 from conformance.report.facts import Facts, plural
 from conformance.stream import Row
 
@@ -25,7 +26,9 @@ def titles(facts: Facts) -> tuple[str, ...]:
 
 
 def _title(row: Row) -> str:
-    name = row["backend"] if row["backend"] != _family(row) else row.get("framework") or row["backend"]
+    name = titled(row)
+    if name == _family(row):
+        name = row.get("framework") or name
     return f"{name} {row.get('version') or ''}".strip() + (" (lost)" if row.get("lost") else "")
 
 

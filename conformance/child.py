@@ -25,6 +25,7 @@ from execnet.gateway_io import popen_bootstrapline
 
 import conformance
 from conformance import worker
+from conformance.backends import BackendSpec, adapter_class
 from conformance.types import Request
 
 STDERR_LINES = 12
@@ -37,24 +38,6 @@ HELD = "held"
 """The folder of large tensors, beside those of the workers."""
 MAX_MESSAGE = 1 << 29
 """No message is longer; four characters of text, read as a length, are more."""
-
-
-@dataclass(frozen=True)
-class BackendSpec:
-    """A backend to run: its name, its adapter (`module:Class`), and the interpreter, if not ours."""
-
-    name: str
-    adapter: str
-    python: str = sys.executable
-    paths: tuple[str, ...] = ()
-    core: int | None = None
-    """Which of its machine's cores a worker is kept to, counted from another one in each run; None: any."""
-
-
-def adapter_class(spec: BackendSpec) -> Any:
-    """Return the class of a backend's adapter; importing it imports no framework."""
-    module, _, name = spec.adapter.partition(":")
-    return getattr(__import__(module, fromlist=[name]), name)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -135,7 +118,7 @@ class Child:
             with contextlib.suppress(OSError):  # it has ended, or the core is no longer ours
                 os.sched_setaffinity(self._popen.pid, {ours[(os.getpid() + spec.core) % len(ours)]})
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        hello = (spec.adapter, str(log), str(self._held), [*spec.paths, str(own_package(folder.parent))])
+        hello = (spec.loads, str(log), str(self._held), [*spec.paths, str(own_package(folder.parent))])
         source = f"import os\nos.chdir({str(folder)!r})\n{worker.BOOTSTRAP}"
         self._thread = Thread(target=self._serve, args=(source, hello), daemon=True)
         self._thread.start()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.adapters.written import NotCompiledError
 from conformance.arrays import from_wire
 from conformance.compare import Check, compare
 from conformance.globs import after_op, any_of, glob
@@ -13,7 +14,7 @@ from conformance.load import Api, Case, Operator
 from conformance.opfile import ClaimDecl
 from conformance.oracle import Exact, Expectation
 from conformance.pool import Answer, Fault, Lost, Unsent
-from conformance.types import Array, Raised, Reply
+from conformance.types import Array, Death, Raised, Reply
 
 if TYPE_CHECKING:
     import re
@@ -119,8 +120,8 @@ class Claims:
         checks: list[Check],
     ) -> list[Heard]:
         """Hold one answer against every claim that names this case as evidence, and return what each got."""
-        if not api.claims or isinstance(answer, Lost | Fault | Unsent):  # none is the backend's word
-            return []
+        if not api.claims or isinstance(answer, Lost | Fault | Unsent) or _eager(answer):
+            return []  # none is the backend's word
         name = after_op(case.id)
         heard = [
             (claim.claim, *self._holds(claim, case, api, expected, answer, checks))
@@ -179,6 +180,12 @@ class Claims:
             check = compare("output", output, self._variant(case, api, claim.variant))
             return check.status == "pass", check.message
         return _printed(claim.printed, output, expected)
+
+
+def _eager(answer: Reply | Death) -> bool:
+    """Whether the call was to be compiled, and was not: no document speaks of that."""
+    output = answer.output if isinstance(answer, Reply) else None
+    return isinstance(output, Raised) and output.exception == NotCompiledError.__name__
 
 
 def _conforms(check: Check) -> bool:

@@ -71,6 +71,10 @@ class _RunCommand(TyperCommand):
         super().format_epilog(ctx, formatter)
         with formatter.section("Backends"):
             formatter.write_text(f"Without --backend: {', '.join(BACKENDS)}.")
+            for name in BACKENDS:
+                adapter = plugins.adapter_class(name)
+                has = f"modes {', '.join(adapter.modes)}; devices {', '.join(adapter.devices)}"
+                formatter.write_text(f"{name}: {has}.")
             for line in plugins.described():
                 formatter.write_text(f"Also installed: {line}")
 
@@ -78,8 +82,10 @@ class _RunCommand(TyperCommand):
 @app.command("run", cls=_RunCommand)
 def run_command(
     backend: Annotated[
-        list[str] | None, typer.Option("--backend", help="NAME or NAME=PYTHON (repeatable).")
+        list[str] | None, typer.Option("--backend", help="NAME[:MODE][@DEVICE][=PYTHON] (repeatable).")
     ] = None,
+    mode: Annotated[str, typer.Option(help="The mode of every backend that is named without one.")] = "",
+    device: Annotated[str, typer.Option(help="The device of every backend that is named without one.")] = "",
     op: OpOption = None,
     api: Annotated[list[str] | None, typer.Option("--api", help="Only APIs matching this glob.")] = None,
     keyword: Annotated[str, typer.Option("-k", help="Only case ids with this substring or glob.")] = "",
@@ -114,17 +120,17 @@ def run_command(
     """Run cases through real frameworks and hold them against the oracle."""
     from rich.console import Console  # noqa: PLC0415 - what a command needs, it loads: `list` needs little
 
+    from conformance.backends import backend_specs  # noqa: PLC0415
     from conformance.descriptors import silence  # noqa: PLC0415
     from conformance.ledger import load_ledger  # noqa: PLC0415
     from conformance.lock import claimed  # noqa: PLC0415
-    from conformance.pool import MAX_DEATHS_IN_A_ROW, Pool, backend_spec  # noqa: PLC0415
+    from conformance.pool import MAX_DEATHS_IN_A_ROW, Pool  # noqa: PLC0415
     from conformance.repeat_calls import Repeats  # noqa: PLC0415
     from conformance.run import Selection  # noqa: PLC0415
     from conformance.terminal import summarise  # noqa: PLC0415
 
     where = Where(executor, host or (), ssh_config, address, resources or (), runtime_env or ())
-    here = executor is Kind.LOCAL
-    specs = tuple(backend_spec(name, here=here) for name in backend or BACKENDS)
+    specs = backend_specs(backend or BACKENDS, mode, device, here=executor is Kind.LOCAL)
     began, part = time.perf_counter(), _shard(shard)
     repeats = Repeats(repeat) if repeat > 1 else None
     # With `--repeat` each call that kills its worker does so several times in a row.
@@ -294,6 +300,7 @@ def repro_command(
     cases: CasesOption = None,
 ) -> None:
     """Print a script that shows a discrepancy with NumPy and the framework alone."""
+    from conformance.backends import Variant  # noqa: PLC0415
     from conformance.fold import read_run  # noqa: PLC0415
     from conformance.load import find_case  # noqa: PLC0415
     from conformance.repro import script  # noqa: PLC0415 - only this command writes scripts
@@ -301,7 +308,7 @@ def repro_command(
     found = find_case(_with_binding(cases, case, api), case)
     binding = _binding(found, api)
     stream = list(read_run(results, partial=True))
-    versions = {row["backend"]: row["version"] for row in stream if row["type"] == "backend"}
+    ran = {row["backend"]: row for row in stream if row["type"] == "backend"}
     rows = [
         row
         for row in stream
@@ -312,7 +319,8 @@ def repro_command(
     if not rows:
         raise UsageError(f"{results} has no result of {api} on {case} {check}".rstrip())
     failing = [row for row in rows if row["status"] in ("fail", "error", "crash", "timeout")]
-    print(script(found, binding, (failing or rows)[0], versions.get(binding.backend, "")))
+    about = ran.get(binding.backend, {})
+    print(script(found, binding, (failing or rows)[0], about.get("version", ""), Variant.of(about)))
 
 
 @app.command("check")

@@ -76,6 +76,10 @@ class HarnessError(ConformanceError):
     exit_code = Exit.HARNESS
 
 
+class UnavailableError(HarnessError):
+    """This machine lacks what a mode or a device needs, a compiler or a GPU: exit 3."""
+
+
 class OutputError(HarnessError):
     """A file of ours cannot be written, for the disk is full or its folder is gone: exit 3."""
 

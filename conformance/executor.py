@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from conformance.child import BackendSpec, Child, adapter_class
+from conformance.backends import BackendSpec, adapter_class
+from conformance.child import Child
 
 Tell = Callable[[Any], None]
 

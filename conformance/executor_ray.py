@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from conformance.backends import BackendSpec, adapter_class
 from conformance.bundle import unpacked
-from conformance.child import BackendSpec, adapter_class
 from conformance.errors import HarnessError, UsageError
 from conformance.executor import Seat, Tell, Worker
 from conformance.keeper import Keeper

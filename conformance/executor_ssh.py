@@ -17,8 +17,9 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, Timer
 from typing import Any
 
+from conformance.backends import BackendSpec, adapter_class
 from conformance.bundle import bundle
-from conformance.child import BackendSpec, adapter_class, far_end
+from conformance.child import far_end
 from conformance.errors import UsageError
 from conformance.executor import Gone, Seat, Tell, Worker
 from conformance.keeper import BOOTSTRAP

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from conformance.adapters import BACKENDS
+from conformance.backends import titled
 from conformance.errors import UsageError
 from conformance.ledger import FAILING, Ledger
 from conformance.load import Operator
@@ -18,7 +19,8 @@ def findings(rows: list[Row], suite: list[Operator], ledger: Ledger) -> str:
     A mechanism is a reason of the ledger, however many entries it takes; what reads memory that nobody
     wrote varies from run to run and is left out of the count of checks. Unexplained failures are named.
     """
-    versions = {row["backend"]: row["version"].partition("+")[0] for row in rows if row["type"] == "backend"}
+    ran = {row["backend"]: row for row in rows if row["type"] == "backend"}
+    titles = {name: f"{titled(row)} {row['version'].partition('+')[0]}" for name, row in ran.items()}
     reasons = {e.id: e.reason for entries in ledger.entries.values() for e in entries}
     mechanisms: dict[tuple[str, str], set[str]] = defaultdict(set)
     failing: Counter[tuple[str, str]] = Counter()
@@ -29,7 +31,7 @@ def findings(rows: list[Row], suite: list[Operator], ledger: Ledger) -> str:
             _count(row, (row["op"], row["backend"]), reasons, mechanisms, failing, unexplained)
         elif row["type"] == "claim" and row["verdict"] == "refuted":
             refuted[row["op"], row["backend"]] += 1
-    heading = " | ".join(f"{name} {versions.get(name, '')}".strip() for name in BACKENDS)
+    heading = " | ".join(titles.get(name, name).strip() for name in BACKENDS)
     lines = [f"| operator | cases × APIs | {heading} |", f"|---|---|{'---|' * len(BACKENDS)}"]
     for op in suite:
         cells = []

@@ -128,6 +128,8 @@ def _refused(name: str, raised: Raised, declared: UnsupportedDecl | None) -> Che
 
 def _output(case: Case, expected: Expectation, reply: Reply, output: Array) -> Check:
     check = _held("output", output, expected, expected.output, signed_zero=case.signed_zero)
+    if reply.notes:
+        check = replace(check, message="; ".join(filter(None, (check.message, reply.notes))))
     if check.status == "pass" and reply.mutated:
         said = f"changed its input {', '.join(reply.mutated)}"
         return replace(check, status="fail", kind="mutated_input", message=said)

@@ -25,7 +25,8 @@ from typing import Any
 
 import msgspec
 
-from conformance.child import BackendSpec, Child, own_package
+from conformance.backends import BackendSpec
+from conformance.child import Child, own_package
 
 SILENCE = 120.0
 """Seconds after which a near side that says nothing, not even `ping`, is gone."""

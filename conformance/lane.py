@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from conformance.child import BackendSpec, Call, batch, signal_name
+from conformance.backends import BackendSpec
+from conformance.child import Call, batch, signal_name
 from conformance.executor import Gone, GoneError, Seat, Worker
 from conformance.hold import Hold
 from conformance.searches import Found, Searches

@@ -16,6 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from conformance import plugins
 from conformance.adapters import BACKENDS
+from conformance.backends import CPU, EAGER, PLAIN, Variant
 from conformance.compare import Check
 from conformance.errors import InvalidFileError, UsageError
 from conformance.globs import after_op, glob
@@ -39,6 +40,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is matched by `check: claim.ID` with kind `refuted`. `band` gives, by dtype, the measured range of
     error/bound. `nondeterministic` is for results that read memory nobody wrote: they vary from run to
     run and may even be right by luck, so a pass is not stale.
+
+    An entry was measured in eager mode on the CPU, and there it has to hold; in another mode or on another
+    device it explains what fails alike, with no larger an error, and may as well not hold. One that names
+    `modes` or `devices` (by kind, `cuda`) has to hold in these, and speaks of no others.
     """
 
     id: str
@@ -55,6 +60,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     params: dict[str, list[Scalar]] = {}
     band: dict[str, tuple[float, float]] = {}
     nondeterministic: bool = False
+    modes: list[str] = []
+    devices: list[str] = []
 
     @property
     def kinds(self) -> list[str]:
@@ -71,14 +78,20 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             and any(glob(pattern, case.id.partition("/")[2]) for pattern in self.cases)
         )
 
-    def speaks_of(self, op: str, api: Api, check: str, version: str) -> bool:
-        """Whether op, API, check and version match, the case aside."""
+    def speaks_of(self, op: str, api: Api, check: str, version: str, variant: Variant = PLAIN) -> bool:
+        """Whether op, API, check, version, mode and device match, the case aside."""
         return (
             self.op == op
             and any(glob(pattern, api.name) for pattern in self.api)
             and any(glob(pattern, check) for pattern in self.check)
             and SpecifierSet(self.versions).contains(version.partition("+")[0], prereleases=True)
+            and (not self.modes or variant.mode in self.modes)
+            and (not self.devices or variant.kind in self.devices)
         )
+
+    def holds_in(self, variant: Variant) -> bool:
+        """Whether it was measured in that mode and on that kind of device, and has to hold there."""
+        return variant.mode in (self.modes or [EAGER]) and variant.kind in (self.devices or [CPU])
 
 
 class LedgerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +108,7 @@ class Ledger:
     entries: dict[str, list[Entry]]
     hits: Counter[str] = field(default_factory=Counter)
     wheres: dict[str, str] = field(default_factory=dict)
-    _speaking: dict[tuple[str, str, str, str], list[Entry]] = field(default_factory=dict)
+    _speaking: dict[tuple[str, str, str, str, Variant], list[Entry]] = field(default_factory=dict)
 
     @contextmanager
     def apart(self) -> "Iterator[Counter[str]]":
@@ -107,23 +120,23 @@ class Ledger:
             before.update(self.hits)
             self.hits = before
 
-    def classify(self, case: Case, api: Api, check: Check, version: str) -> tuple[Outcome, str, str]:
+    def classify(
+        self, case: Case, api: Api, check: Check, version: str, variant: Variant = PLAIN
+    ) -> tuple[Outcome, str, str]:
         """Return the outcome of a check, the entry behind it, and why if it is not `ok` or `known`."""
-        entries = [e for e in self._about(case.op.name, api, check.check, version) if e.covers(case)]
+        entries = [e for e in self._about(case.op.name, api, check.check, version, variant) if e.covers(case)]
         self.hits.update(entry.id for entry in entries)
-        return _classify(
-            entries, check.status, check.kind or check.status, (case.dtype, check.error_over_bound)
-        )
+        measured = case.dtype, check.error_over_bound
+        return _classify(entries, check.status, check.kind or check.status, measured, variant)
 
     def classify_claim(
-        self, op: str, api: Api, claim: str, verdict: str, version: str
+        self, op: str, api: Api, claim: str, verdict: str, version: str, variant: Variant = PLAIN
     ) -> tuple[Outcome, str, str]:
         """Return the outcome of a claim: a refuted one has to be known."""
-        check = f"claim.{claim}"
-        entries = self._about(op, api, check, version)
+        entries = self._about(op, api, f"claim.{claim}", version, variant)
         self.hits.update(entry.id for entry in entries)
         status = {"refuted": "fail", "notrun": "notrun"}.get(verdict, "pass")
-        return _classify(entries, status, "refuted", ("", None))
+        return _classify(entries, status, "refuted", ("", None), variant)
 
     def check(self, found: "Iterable[Checked]") -> None:
         """Refuse an entry that can match nothing: its op, API or case is not in the suite.
@@ -144,12 +157,12 @@ class Ledger:
                     self.wheres.get(entry.id, "ledger"), f"ledger entry {entry.id!r}: there is no such {what}"
                 )
 
-    def _about(self, op: str, api: Api, check: str, version: str) -> list[Entry]:
+    def _about(self, op: str, api: Api, check: str, version: str, variant: Variant) -> list[Entry]:
         """Entries about that check of that API; looked up once for all cases."""
-        key = (op, api.name, check, version)
+        key = (op, api.name, check, version, variant)
         if key not in self._speaking:
             candidates = self.entries.get(api.backend, [])
-            self._speaking[key] = [e for e in candidates if e.speaks_of(op, api, check, version)]
+            self._speaking[key] = [e for e in candidates if e.speaks_of(op, api, check, version, variant)]
         return self._speaking[key]
 
     def is_nondeterministic(self, backend: str, entry_id: str) -> bool:
@@ -158,26 +171,30 @@ class Ledger:
             return False
         return any(e.nondeterministic for e in self.entries.get(backend, []) if e.id == entry_id)
 
-    def unmatched(self, backend: str, ops: set[str]) -> list[Entry]:
-        """Entries about what was run in full that matched nothing."""
-        return [e for e in self.entries.get(backend, []) if e.op in ops and not self.hits[e.id]]
+    def unmatched(self, backend: str, ops: set[str], variant: Variant = PLAIN) -> list[Entry]:
+        """Entries that have to hold in what was run in full, and matched nothing."""
+        about = [e for e in self.entries.get(backend, []) if e.op in ops and e.holds_in(variant)]
+        return [entry for entry in about if not self.hits[entry.id]]
 
 
 Measured = tuple[str, float | None]
 
 
-def _classify(entries: list[Entry], status: str, kind: str, measured: Measured) -> tuple[Outcome, str, str]:
+def _classify(
+    entries: list[Entry], status: str, kind: str, measured: Measured, variant: Variant
+) -> tuple[Outcome, str, str]:
     if status == "notrun":
         return "notrun", "", ""
     if status == "harness":
         return "regression", "", ""
     if status not in FAILING:
-        holding = [entry for entry in entries if not entry.nondeterministic]
+        holding = [entry for entry in entries if not entry.nondeterministic and entry.holds_in(variant)]
         if holding:
             return "stale", holding[0].id, f"ledger entry {holding[0].id} says it fails; it does not"
-        return "ok", entries[0].id if entries else "", ""
+        varying = [entry for entry in entries if entry.nondeterministic]
+        return "ok", varying[0].id if varying else "", ""
     for entry in entries:
-        if kind in entry.kinds and _in_band(entry, measured):
+        if kind in entry.kinds and _in_band(entry, measured, entry.holds_in(variant)):
             return "known", entry.id, ""
     if not entries:
         return "regression", "", ""
@@ -193,14 +210,15 @@ def _classify(entries: list[Entry], status: str, kind: str, measured: Measured) 
     )
 
 
-def _in_band(entry: Entry, measured: Measured) -> bool:
+def _in_band(entry: Entry, measured: Measured, held: bool) -> bool:
+    """Whether an error is no larger than an entry knows it and, where that was `held`, no smaller either."""
     dtype, ratio = measured
     if not entry.band or ratio is None:
         return True
     if dtype not in entry.band:
         return False
     low, high = entry.band[dtype]
-    return low / BAND_SLACK <= ratio <= high * BAND_SLACK
+    return ratio <= high * BAND_SLACK and (not held or low / BAND_SLACK <= ratio)
 
 
 def load_ledger(root: Path | None = None) -> Ledger:
@@ -224,6 +242,7 @@ def load_ledger(root: Path | None = None) -> Ledger:
             raise document.fail(("framework",), f"no backend {parsed.framework!r}; there are {there}")
         for index, entry in enumerate(parsed.entries):
             _check_entry(document, index, entry, wheres)
+            _check_variant(document, index, entry, parsed.framework)
             wheres[entry.id] = document.where(("entries", index, "id"))
         entries.setdefault(parsed.framework, []).extend(parsed.entries)
     return Ledger(entries, wheres=wheres)
@@ -241,3 +260,13 @@ def _check_entry(document: YamlFile, index: int, entry: Entry, seen: dict[str, s
         SpecifierSet(entry.versions)
     except InvalidSpecifier as error:
         raise document.fail((*path, "versions"), f"not a version specifier: {entry.versions!r}") from error
+
+
+def _check_variant(document: YamlFile, index: int, entry: Entry, backend: str) -> None:
+    """Refuse an entry about a mode or a device that its framework does not have: it would match nothing."""
+    for what, named in (("modes", entry.modes), ("devices", entry.devices)):
+        has = getattr(plugins.adapter_class(backend), what) if named else ()
+        for place, each in enumerate(named):
+            if each not in has:
+                there = f"{backend} has no {what[:-1]} {each!r}; it has {', '.join(has)}"
+                raise document.fail(("entries", index, what, place), there)

@@ -54,7 +54,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Page:
-    """What is kept of one case, by API."""
+    """What is kept of one case, by API, with its mode and device where they are not plain."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._path = folder, entries.place(folder, name)

@@ -151,6 +151,18 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def allow_files(size: int) -> None:
+    """Let this process write files of so many bytes at least, if whoever limits it allows that."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - POSIX only
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if soft != resource.RLIM_INFINITY and soft < size:
+        wanted = size if hard == resource.RLIM_INFINITY else min(size, hard)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (wanted, hard))
+
+
 def shorten(descriptor: int) -> None:
     """Empty a log that has grown long, so that there is room for last words."""
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from conformance.adapters import BACKENDS
+from conformance.backends import Variant
 from conformance.claims import MOST_EVIDENCE, Claims, Verdict
 from conformance.errors import InvalidFileError, UsageError
 from conformance.ledger import Ledger
@@ -178,9 +179,9 @@ class _Merge:
     def _reclassified(self, verdict: Verdict, *, whole: bool) -> dict[str, Any]:
         """Classify a claim by all of its evidence: a shard lets a part pass that confirms what is refuted."""
         version = str(self.backends[verdict.api.backend]["version"])
-        outcome, entry, _ = self.ledger.classify_claim(
-            verdict.op.name, verdict.api, verdict.claim.claim, verdict.verdict, version
-        )
+        variant = Variant.of(self.backends[verdict.api.backend])
+        about = verdict.op.name, verdict.api, verdict.claim.claim, verdict.verdict
+        outcome, entry, _ = self.ledger.classify_claim(*about, version, variant)
         if outcome == "stale" and not whole:
             outcome, entry = "ok", ""
         return {"outcome": outcome, "ledger": entry or None}
@@ -211,7 +212,7 @@ class _Merge:
                         "outcome": "stale",
                         "message": "matches nothing",
                     }
-                    for entry in self.ledger.unmatched(backend, ops)
+                    for entry in self.ledger.unmatched(backend, ops, Variant.of(self.backends[backend]))
                 ]
             self.summary.stale.extend(str(row["ledger"]) for row in rows)
             yield from rows

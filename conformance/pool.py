@@ -1,7 +1,6 @@
 """The near side: one lane of workers per backend (or more), kept fed, timed, and replaced when they die."""
 
 import shutil
-import sys
 import tempfile
 import time
 from collections import deque
@@ -12,15 +11,13 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from conformance import plugins
-from conformance.adapters import BACKENDS
-from conformance.child import HELD, BackendSpec, Call, adapter_class
+from conformance.backends import BackendSpec, adapter_class, backend_spec
+from conformance.child import HELD, Call
 from conformance.executor import Executor, Local
 from conformance.hold import Hold
 from conformance.lane import Answer, Fault, Lane, Lost
 from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
 from conformance.types import Environment, Request
-from conformance.venvs import interpreter
 
 __all__ = [
     "MAX_DEATHS_IN_A_ROW", "Answer", "BackendSpec", "Fault", "Lost", "Pool", "Unsent", "backend_spec",
@@ -39,22 +36,6 @@ class Unsent:
     """A call that was not made, for the API has no argument for something that the case gives."""
 
     reason: str
-
-
-def backend_spec(text: str, *, here: bool = True) -> BackendSpec:
-    """Read `NAME` or `NAME=PYTHON`; `here` that may be the name of an environment, and is ours if left out.
-
-    Raises:
-        UsageError: there is no such backend, or it is no good, or there is no such interpreter.
-
-    """
-    name, _, python = text.partition("=")
-    adapter = plugins.find(name)
-    if name not in BACKENDS:
-        plugins.adapter_class(name)  # whatever is wrong with it is said before anything starts
-    if not here:
-        return BackendSpec(name, adapter, python)
-    return BackendSpec(name, adapter, interpreter(name, python) if python else sys.executable)
 
 
 class Pool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from conformance.backends import CPU, EAGER, Variant
 from conformance.globs import glob
 from conformance.ledger import FAILING
 from conformance.load import Operator
@@ -22,7 +23,7 @@ Key = tuple[str, ...]
 
 def proposals(rows: list[Row], suite: list[Operator]) -> str:
     """Return the YAML text of proposed entries, by framework, for unexpected failures of a stream."""
-    versions = {row["backend"]: row["version"] for row in rows if row["type"] == "backend"}
+    ran = {row["backend"]: row for row in rows if row["type"] == "backend"}
     ours = {op.name for op in suite}
     results = [row for row in rows if row["type"] == "result" and row["op"] in ours]
     groups: dict[Key, list[Row]] = defaultdict(list)
@@ -31,10 +32,10 @@ def proposals(rows: list[Row], suite: list[Operator]) -> str:
             groups[row["backend"], row["op"], row["kind"] or row["status"], mechanism(row)].append(row)
     by_file: dict[str, list[Row]] = defaultdict(list)
     for (backend, op, _, _), failing in sorted(groups.items()):
-        by_file[f"{backend}/{op}"] += entries(failing, results, versions[backend])
+        by_file[f"{backend}/{op}"] += entries(failing, results, ran[backend])
     for row in rows:
         if row["type"] == "claim" and row["outcome"] == "regression":
-            by_file[f"{row['backend']}/{row['op']}"].append(_claim_entry(row, versions[row["backend"]]))
+            by_file[f"{row['backend']}/{row['op']}"].append(_claim_entry(row, ran[row["backend"]]))
     return "".join(
         f"# reports/known/{file}.yaml\n"
         + yaml.safe_dump({"entries": _distinct(found)}, sort_keys=False, allow_unicode=True, width=110)
@@ -63,8 +64,8 @@ def mechanism(row: Row) -> str:
     return str(row["case"].partition("[")[0])
 
 
-def entries(failing: list[Row], results: list[Row], version: str) -> list[Row]:
-    """Make the fewest entries that match `failing` and nothing else among `results`."""
+def entries(failing: list[Row], results: list[Row], backend: Row) -> list[Row]:
+    """Make the fewest entries that match `failing` and nothing else among `results` of a backend."""
     wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in failing:
         wanted[row["api"], row["check"]].add(_short(row))
@@ -86,7 +87,7 @@ def entries(failing: list[Row], results: list[Row], version: str) -> list[Row]:
                 and r["check"] in names
                 and _short(r) not in cases
             ]
-            found.append(_entry(mine, patterns(set(cases), {_short(r) for r in others}), version))
+            found.append(_entry(mine, patterns(set(cases), {_short(r) for r in others}), backend))
     return found
 
 
@@ -113,7 +114,7 @@ def _candidates(case: str) -> list[str]:
     return [f"{name}[*", *ends, *starts, *single]
 
 
-def _entry(rows: list[Row], cases: list[str], version: str) -> Row:
+def _entry(rows: list[Row], cases: list[str], backend: Row) -> Row:
     first = rows[0]
     entry: Row = {
         "id": f"{first['backend']}-{first['op']}-{_slug(mechanism(first))}".strip("-"),
@@ -125,7 +126,7 @@ def _entry(rows: list[Row], cases: list[str], version: str) -> Row:
     }
     if first["kind"] in ("value", "grad_value"):
         entry["band"] = band(rows)
-    return {**entry, **_footer(version)}
+    return {**entry, **_footer(backend)}
 
 
 def band(rows: list[Row]) -> dict[str, list[float]]:
@@ -140,14 +141,14 @@ def band(rows: list[Row]) -> dict[str, list[float]]:
     }
 
 
-def _claim_entry(row: Row, version: str) -> Row:
+def _claim_entry(row: Row, backend: Row) -> Row:
     return {
         "id": f"{row['backend']}-{row['op']}-claim-{row['claim']}-{row['api'].rpartition('.')[2].lower()}",
         "op": row["op"],
         "api": [row["api"]],
         "check": [f"claim.{row['claim']}"],
         "kind": "refuted",
-        **_footer(version),
+        **_footer(backend),
     }
 
 
@@ -155,9 +156,12 @@ def _slug(text: str) -> str:
     return re.sub("[^a-z0-9]+", "-", text.lower())[:48]
 
 
-def _footer(version: str) -> Row:
+def _footer(backend: Row) -> Row:
+    variant = Variant.of(backend)
     return {
-        "versions": f"=={version.partition('+')[0]}",
+        **({} if variant.mode == EAGER else {"modes": [variant.mode]}),
+        **({} if variant.device == CPU else {"devices": [variant.kind]}),
+        "versions": f"=={backend['version'].partition('+')[0]}",
         "reason": "TODO",
         "upstream": "unreported",
         "since": dt.datetime.now(tz=dt.UTC).date().isoformat(),

@@ -1,4 +1,4 @@
-"""`pytest cases --backend NAME`: the case files collected directly, one item per case × API, in process.
+"""`pytest cases --backend NAME[:MODE][@DEVICE]`: the case files as tests, one item per case × API.
 
 In process, so `--pdb` stops in the framework's call; a kernel that kills its process kills this one too
 (run those under `-n`, or with `conformance run`, which puts every backend in a worker of its own).
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from conformance.compare import Check
-from conformance.errors import ConformanceError
+from conformance.errors import ConformanceError, HarnessError, UsageError
 
 _FAILING = ("regression", "stale", "notrun")
 _MOST_LINES = 15
@@ -39,12 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     name = config.getoption("--backend")
     if name is None:
         return
-    from conformance import plugins  # noqa: PLC0415 - nothing is loaded unless asked for
-    from conformance.adapters import BACKENDS  # noqa: PLC0415
+    from conformance.backends import backend_spec  # noqa: PLC0415 - nothing is loaded unless asked for
 
     try:
-        if plugins.find(name) and name not in BACKENDS:
-            plugins.adapter_class(name)
+        if "=" in name:
+            raise UsageError("pytest calls the framework in its own process: run it with that interpreter")
+        config.stash[_SPEC] = backend_spec(name)
     except ConformanceError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -72,7 +72,7 @@ class CaseFile(pytest.File):
         from conformance import plugins  # noqa: PLC0415
         from conformance.load import load_operator  # noqa: PLC0415
 
-        backend = self.config.getoption("--backend")
+        backend = self.config.stash[_SPEC].name
         try:
             operator = load_operator(self.path, backends=plugins.among([backend]))
         except ConformanceError as error:
@@ -119,7 +119,8 @@ class CaseItem(pytest.Item):
         ledger = _ledger(self.config)
         known, failed, declared = [], [], []
         for check in judge(self.case, self.api, expected, reply):
-            outcome, entry, why = ledger.classify(self.case, self.api, check, version)
+            variant = self.config.stash[_SPEC].variant
+            outcome, entry, why = ledger.classify(self.case, self.api, check, version, variant)
             if outcome in _FAILING:
                 failed.append((check, why))
             elif outcome == "known":
@@ -178,10 +179,15 @@ class CaseItem(pytest.Item):
                 lines.append(f"    {why}")
         if len(failed) > 3:
             lines.append(f"  … and {len(failed) - 3} more checks")
-        cases = self._cases()
-        lines.append(f"  conformance run --api {self.api.name} -k '{self.case.id}' -o /tmp/run{cases}")
+        cases, how = self._cases(), self._variant()
+        lines.append(f"  conformance run --api {self.api.name}{how} -k '{self.case.id}' -o /tmp/run{cases}")
         lines.append(f"  conformance repro '{self.case.id}' {self.api.name} --run /tmp/run/run.jsonl{cases}")
         return "\n".join(lines[:_MOST_LINES])
+
+    def _variant(self) -> str:
+        """Return the option that makes the command line run it in the same mode and on the same device."""
+        spec = self.config.stash[_SPEC]
+        return f" --backend {spec.name}{spec.variant}" if str(spec.variant) else ""
 
     def _cases(self) -> str:
         """Return the option that makes the command line find this case: none for a shipped one."""
@@ -191,6 +197,7 @@ class CaseItem(pytest.Item):
         return "" if shipped else f" --cases {shlex.quote(str(self.path))}"
 
 
+_SPEC: Any = pytest.StashKey()
 _ADAPTER: Any = pytest.StashKey()
 _LEDGER: Any = pytest.StashKey()
 _EXPECTED: Any = pytest.StashKey()
@@ -200,15 +207,17 @@ _ORACLE: Any = pytest.StashKey()
 def _adapter(config: pytest.Config) -> tuple[Any, str, Any]:
     """Import the framework at the first item, not at collection; what it sets up is the process to keep."""
     if _ADAPTER not in config.stash:
-        from conformance import plugins  # noqa: PLC0415
         from conformance.process import Process  # noqa: PLC0415
+        from conformance.worker import load_adapter, started  # noqa: PLC0415
 
-        adapter = plugins.adapter_class(config.getoption("--backend"))()
+        adapter = load_adapter(config.stash[_SPEC].loads)
         os.environ.update(adapter.environ)
         try:
-            version = adapter.start().version
+            version = started(adapter).version
         except ImportError as error:
             pytest.exit(f"backend {adapter.name} cannot be imported: {error}", returncode=3)
+        except HarnessError as error:
+            pytest.exit(f"backend {adapter.name} cannot start: {error}", returncode=3)
         # A framework's modules stay: looking for garbage among them would take as long as many items.
         gc.freeze()
         config.stash[_ADAPTER] = (adapter, version, Process())

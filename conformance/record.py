@@ -56,6 +56,9 @@ class Record:
     def __post_init__(self) -> None:
         self.claims = Claims(variant)
         self.backends = [spec.name for spec in self.selection.backends]
+        self.variants = {spec.name: spec.variant for spec in self.selection.backends}
+        self.titles = [f"{name}{self.variants[name]}" for name in self.backends]
+        """The backends as they were asked for: in which mode, on which device."""
         self.places = self.plan.places
         for op, api in self.plan.bindings():
             self.claims.expect(op, api)
@@ -99,7 +102,7 @@ class Record:
             },
         }
         self.stream.write(self.head, (0,))
-        self.stream.note({"type": ASKED, "backends": self.backends})
+        self.stream.note({"type": ASKED, "backends": self.titles})
         self.stream.flush()
 
     def meet(self, pool: Pool, name: str) -> bool:
@@ -114,6 +117,7 @@ class Record:
             row: Row = {"backend": name, "framework": name, "version": "", "lost": state.reason}
         else:
             self.versions[name] = state.version
+            self.summary.titles[name] = f"{name}{self.variants[name]} {state.version}"
             row = msgspec.to_builtins(state)
         self.environments[name] = {"type": "backend", **row}
         self.stream.write(self.environments[name], (1, self.backends.index(name)))
@@ -170,9 +174,10 @@ class Record:
 
     def classify(self, case: Case, api: Api, check: Check, version: str) -> tuple[Outcome, str, str]:
         """Return the outcome of a check, the entry behind it, and why if it is not `ok` or `known`."""
+        variant = self.variants[api.backend]
         if check.check == CHECK:
-            return classify(self.ledger, case, api, check, version)
-        return self.ledger.classify(case, api, check, version)
+            return classify(self.ledger, case, api, check, version, variant)
+        return self.ledger.classify(case, api, check, version, variant)
 
     def add(self, case: Case, api: Api, checks: list[Check], first: int) -> None:
         """Write a part of a pair that came after its own checks, from that place on."""
@@ -202,9 +207,8 @@ class Record:
         for place, verdict in enumerate(self.claims.verdicts()):
             version = self.versions.get(verdict.api.backend, "0")
             row = verdict.row(verdict.api.decl.doc)
-            known = self.ledger.classify_claim(
-                verdict.op.name, verdict.api, verdict.claim.claim, verdict.verdict, version
-            )
+            about = verdict.op.name, verdict.api, verdict.claim.claim, verdict.verdict
+            known = self.ledger.classify_claim(*about, version, self.variants[verdict.api.backend])
             if not self.selection.whole and known[0] == "stale":
                 known = ("ok", "", "")  # a part of the evidence can confirm what the whole refutes
             row |= {"outcome": known[0], "ledger": known[1] or None}
@@ -218,7 +222,7 @@ class Record:
         if self.selection.whole:
             ops = {op.name for op, _ in self.plan.bindings()}
             for backend in self.versions:
-                for entry in self.ledger.unmatched(backend, ops):
+                for entry in self.ledger.unmatched(backend, ops, self.variants[backend]):
                     self.summary.stale.append(entry.id)
                     row = {"type": "ledger", "ledger": entry.id, "backend": backend, "outcome": "stale"}
                     self.stream.write({**row, "message": "matches nothing"}, (4, len(self.summary.stale)))

@@ -72,7 +72,7 @@ class Remembering(Record):
     def recall(self, case: Case, api: Api, first: int) -> list[Call] | None:
         """Return the calls of a pair that an earlier run wrote, numbered from `first`; None: it did not."""
         page = self.pages.get(case.id)
-        if page is None or (kept := page.pairs.get(api.name)) is None:
+        if page is None or (kept := page.pairs.get(self._named(api))) is None:
             return None
         assert self.hold is not None
         if not page.put_back(kept, self.hold):
@@ -162,4 +162,8 @@ class Remembering(Record):
         version = self.versions.get(api.backend)  # None: it did not start
         if expected and version is not None and all(each is not None for each in answers):
             kept.version, kept.answers = version, [each for each in answers if each]
-            keeping.page.keep(api.name, kept)
+            keeping.page.keep(self._named(api), kept)
+
+    def _named(self, api: Api) -> str:
+        """Name what is kept of an API: another mode or device is judged by other entries of the ledger."""
+        return f"{api.name}{self.variants[api.backend]}"

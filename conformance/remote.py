@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from conformance.child import BackendSpec, adapter_class
+from conformance.backends import BackendSpec, adapter_class
 from conformance.executor import Gone, GoneError, Tell
 from conformance.types import Environment
 

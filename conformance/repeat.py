@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.arrays import FLOATING, from_wire, spacing, to_wire
+from conformance.backends import PLAIN, Variant
 from conformance.compare import Check, digest_of
 from conformance.judge import declared_unsupported
 from conformance.ledger import Entry, Ledger
@@ -185,16 +186,19 @@ def only_repeats(entry: Entry) -> bool:
     return entry.check == [CHECK]
 
 
-def classify(ledger: Ledger, case: Case, api: Api, check: Check, version: str) -> tuple[Outcome, str, str]:
+def classify(
+    ledger: Ledger, case: Case, api: Api, check: Check, version: str, variant: Variant = PLAIN
+) -> tuple[Outcome, str, str]:
     """Classify a `repeat` check: by the entries that know it as such, else by those for what varies.
 
     An entry marked `nondeterministic` says of the quantities it covers that they vary: what varies is known
     if each quantity that does has such an entry. No other entry has a say, whatever its globs match.
     """
     about = [e for e in ledger.entries.get(api.backend, []) if e.op == case.op.name and e.covers(case)]
-    named = [e for e in about if KIND in e.kinds and e.speaks_of(case.op.name, api, CHECK, version)]
+    what = case.op.name, api
+    named = [e for e in about if KIND in e.kinds and e.speaks_of(*what, CHECK, version, variant)]
     ledger.hits.update(entry.id for entry in named)
-    found = Ledger({api.backend: named}).classify(case, api, check, version)
+    found = Ledger({api.backend: named}).classify(case, api, check, version, variant)
     if found[0] != "regression" or check.kind != KIND:
         return found
     through = []
@@ -206,7 +210,7 @@ def classify(ledger: Ledger, case: Case, api: Api, check: Check, version: str) -
                     e.id
                     for e in about
                     if e.nondeterministic
-                    and any(e.speaks_of(case.op.name, api, name, version) for name in names)
+                    and any(e.speaks_of(*what, name, version, variant) for name in names)
                 ),
                 "",
             )

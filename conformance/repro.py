@@ -8,14 +8,17 @@ import textwrap
 from importlib import metadata
 from typing import Any
 
+from conformance.adapters.written import NotCompiledError
+from conformance.backends import CPU, PLAIN, Variant
 from conformance.errors import HarnessError, UsageError
 from conformance.judge import promised
 from conformance.load import Api, Case, evidence
 from conformance.oracle import Expectation
 from conformance.repeat import CHECK as REPEAT
 from conformance.repro_batch import execute_many
+from conformance.repro_call import call_text
 from conformance.repro_comparison import comparison_text
-from conformance.repro_dialects import Dialect, call_text, dialect_of
+from conformance.repro_dialects import Dialect, dialect_of
 from conformance.repro_literals import HELPERS, WIDTH, array, cotangent
 from conformance.repro_process import mutation_text
 from conformance.repro_relations import relation_text, written_inputs
@@ -46,17 +49,18 @@ _VERDICTS = {
 }
 
 
-def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
+def script(case: Case, api: Api, row: dict[str, Any], version: str = "", variant: Variant = PLAIN) -> str:
     """Write the script for one `result` row of a stream.
 
     Args:
         case, api: what was run.
         row: the result; `check`, `status`, `kind`, `message`, `worst` and `error` are used.
         version: of the framework as the stream's `backend` row has it; else the one installed here.
+        variant: the mode and the device, from the same row.
 
     Raises:
         UsageError: the row is an observation or did not come about: there is nothing to reproduce; or the
-            backend says nothing of how its scripts are written.
+            backend says nothing of how its scripts are written, or how to have a call compiled or refused.
 
     """
     status = row.get("status", "fail")
@@ -65,15 +69,20 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
     if status in ("observed", "notrun", "harness") or (undefined and not fatal and not promised(case, api)):
         what = f"{case.id} of {api.name}, {row['check']}"
         raise UsageError(f"{what}: {status}, so there is nothing to reproduce")
-    dialect = dialect_of(api.backend)
+    dialect = dialect_of(api.backend, variant)
+    if (row.get("error") or {}).get("exception") == NotCompiledError.__name__:
+        dialect.strict = True
+        if not dialect.compiled("call"):
+            raise UsageError(f"{case.id} of {api.name} was not compiled: of that there is no script")
     inputs, helpers = written_inputs(case, api, dialect)
-    call = call_text(case, api)
+    defined, call = call_text(case, api, dialect)
     expected = recall(case, api)
     if row["check"] == "relation.inputs":
         row = {**row, "check": "output", "kind": "mutated_input"}
     if repeated := row["check"] == REPEAT:
         body = repetition_text(case, dialect, call, expected)
     elif row["check"].startswith("relation."):
+        defined = ""
         inputs, body, more = relation_text(case, api, row, dialect)
         helpers |= more
     elif fatal:
@@ -84,33 +93,40 @@ def script(case: Case, api: Api, row: dict[str, Any], version: str = "") -> str:
         body = _comparison(case, dialect, call, row, expected)
     if (row.get("error") or {}).get("phase") == "build":  # the framework refuses to make the inputs
         inputs, body = "", body.replace("try:\n", f"try:\n{textwrap.indent(inputs, '    ')}\n", 1)
-    helpers |= {name for name in HELPERS if f"{name}(" in body}
+    helpers |= {name for name in HELPERS if f"{name}(" in body or f"{name}(" in defined}
     parts = [
-        _header(case, api, row, _seen(dialect, version)),
+        _header(case, api, row, dialect, version),
         GUARD if repeated else _GUARD.format(seconds=CHILD_SECONDS) if fatal else "import sys",
-        f"import numpy as np\n{dialect.imports}",
+        f"import numpy as np\n{dialect.prelude()}",
         f'print("{dialect.name}", {dialect.name}.__version__)',
         *(HELPERS[name] for name in sorted(helpers)),
         inputs,
+        defined,
         body,
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _header(case: Case, api: Api, row: dict[str, Any], seen: str) -> str:
+def _header(case: Case, api: Api, row: dict[str, Any], dialect: Dialect, version: str) -> str:
     check, kind = row["check"], row.get("kind") or row.get("status", "fail")
-    what = f"{api.name} {_VERDICTS.get(kind, kind)}"
+    compiled = dialect.compiled("…")
+    who = f"{api.name} in {compiled}" if compiled else api.name
+    what = f"{who} {_VERDICTS.get(kind, kind)}"
     if check.startswith("grad."):
         what += f" (gradient by `{check[5:]}`)"
     elif kind == "raises" and case.domain == "undefined":
-        what = f"{api.name} raises, but not what and where its document promises"
+        what = f"{who} raises, but not what and where its document promises"
     message = (row.get("message") or "").strip().splitlines()
     lines = [what + (f": {message[0]}" if message else ".")]
     lines += [f"  {case.id}: {case.why}", f"  {case.op.name}: {case.op.summary}", f"  {api.decl.doc}"]
     for claim in api.claims if case.domain == "undefined" else ():
         if claim.raises and any(evidence(pattern, case) for pattern in claim.cases):
             lines.append(f"  The document says: {' '.join(claim.says.split())}")
-    lines += [f"  Seen with {seen}.", "Exits 1 while the discrepancy is there, 0 once it is fixed."]
+    where = "" if dialect.variant.device == CPU else f", on {dialect.variant.device}"
+    lines += [
+        f"  Seen with {_seen(dialect, version)}{where}.",
+        "Exits 1 while the discrepancy is there, 0 once it is fixed.",
+    ]
     return "\n".join(_comment(line) for line in lines)
 
 

@@ -85,7 +85,8 @@ def _one_process(
             stderr=log,
             stdin=subprocess.DEVNULL,
             cwd=folder,
-            env={"OMP_NUM_THREADS": "1", **os.environ, **environ},
+            # What compilers leave goes with the scripts.
+            env={"OMP_NUM_THREADS": "1", **os.environ, "TMPDIR": folder, **environ},
         )
         assert process.stdout is not None
         lines: queue.Queue[bytes] = queue.Queue()

@@ -5,13 +5,13 @@ so must its dialect. A test runs the scripts, so neither can drift unnoticed.
 """
 
 from abc import ABC, abstractmethod
+from copy import copy
 from importlib import import_module
 from typing import ClassVar
 
 from conformance import plugins
+from conformance.backends import CPU, PLAIN, Variant
 from conformance.errors import UsageError
-from conformance.load import Api, Case, wire_params
-from conformance.repro_literals import WIDTH, scalar
 from conformance.types import Layout
 
 
@@ -25,10 +25,32 @@ class Dialect(ABC):
     refusals: ClassVar[str] = ""
     """Exception classes of its own that mean an honest refusal."""
     imports: ClassVar[str]
+    compilers: ClassVar[dict[str, str]] = {}
+    """By mode, how a function is compiled: `torch.compile({})`."""
+    devices: ClassVar[tuple[str, ...]] = ()
+    """Kinds of devices, beside the default one, that its scripts can be made for."""
+    whole: ClassVar[dict[str, str]] = {}
+    """By mode, how that is done where a call that is not compiled has to be an error."""
+    variant: Variant = PLAIN
+    strict = False
+    """Whether a call that is not compiled has to be an error."""
+
+    def compiled(self, function: str) -> str:
+        """Write how a function is compiled in this mode; nothing in eager."""
+        how = self.whole if self.strict else self.compilers
+        return how.get(self.variant.mode, "").format(function)
+
+    def prelude(self) -> str:
+        """Write the imports, and what makes the device the one that is used."""
+        return self.imports
+
+    def constructed(self, module: str) -> str:
+        """Write a module, as a class constructs it, where the tensors are."""
+        return module
 
     @abstractmethod
     def tensor(self, values: str, dtype: str) -> str:
-        """Make a contiguous tensor from a NumPy expression."""
+        """Make a contiguous tensor from a NumPy expression, on the device."""
 
     @abstractmethod
     def reversed_axes(self, ndim: int) -> str:
@@ -83,10 +105,18 @@ class Torch(Dialect):
 
     name = "torch"
     imports = "import torch"
+    compilers = {"compile": "torch.compile({})"}  # noqa: RUF012 - read only
+    whole = {"compile": "torch.compile({}, fullgraph=True)"}  # noqa: RUF012 - read only
+    devices = ("cuda", "mps", "xpu")
 
     def tensor(self, values: str, dtype: str) -> str:
         """`torch.tensor` keeps NumPy's dtype."""
-        return f"torch.tensor({values})" + (".to(torch.bfloat16)" if dtype == "bfloat16" else "")
+        there = "" if self.variant.device == CPU else f", device={self.variant.device!r}"
+        return f"torch.tensor({values}{there})" + (".to(torch.bfloat16)" if dtype == "bfloat16" else "")
+
+    def constructed(self, module: str) -> str:
+        """`to` moves what a module has made itself."""
+        return module if self.variant.device == CPU else f"{module}.to({self.variant.device!r})"
 
     def reversed_axes(self, ndim: int) -> str:
         """`permute`."""
@@ -94,7 +124,8 @@ class Torch(Dialect):
 
     def read(self, tensor: str, dtype: str) -> str:
         """NumPy has no bfloat16, so that is read through float32."""
-        return f"{tensor}.detach(){'.float()' if dtype == 'bfloat16' else ''}.numpy()"
+        here = "" if self.variant.device == CPU else ".cpu()"
+        return f"{tensor}.detach(){here}{'.float()' if dtype == 'bfloat16' else ''}.numpy()"
 
     def differentiate(self, call: str, name: str, dtype: str) -> str:
         """`autograd.grad`; an output without a graph has no gradient."""
@@ -123,6 +154,12 @@ class Paddle(Dialect):
     distribution = "paddlepaddle"
     imports = 'import paddle\n\npaddle.set_device("cpu")'
     refusals = "paddle.base.core.EnforceNotMet"
+    compilers = {"to_static": "paddle.jit.to_static({}, full_graph=True)"}  # noqa: RUF012 - read only
+    devices = ("gpu", "xpu")
+
+    def prelude(self) -> str:
+        """`set_device`: tensors are made there."""
+        return self.imports.replace('"cpu"', f'"{self.variant.device}"')
 
     def tensor(self, values: str, dtype: str) -> str:
         """`paddle.to_tensor` keeps NumPy's dtype."""
@@ -157,9 +194,11 @@ cotangent, direction = {self.tensor("cotangent", dtype)}, {self.tensor("directio
 
 
 class MindSpore(Dialect):
-    """MindSpore, PyNative."""
+    """MindSpore, PyNative, with or without `jit`."""
 
     name = "mindspore"
+    compilers = {"graph": "mindspore.jit({})"}  # noqa: RUF012 - read only
+    devices = ("gpu", "ascend")
     imports = """\
 import mindspore
 
@@ -171,6 +210,12 @@ try:  # With NumPy 2 the first op on a tensor and a Python number fails, once pe
     mindspore.Tensor(np.ones(1, np.float32)) + 1
 except SystemError:
     pass"""
+
+    def prelude(self) -> str:
+        """`set_device`: everything runs there."""
+        name = {"gpu": "GPU", "ascend": "Ascend"}.get(self.variant.kind, "CPU")
+        number = self.variant.device.partition(":")[2]
+        return self.imports.replace('"CPU"', f'"{name}"{number and f", {number}"}')
 
     def tensor(self, values: str, dtype: str) -> str:
         """Give the dtype, as the constructor converts some."""
@@ -222,16 +267,23 @@ gradient = operation(first)({name}, direction)"""
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Torch(), Paddle(), MindSpore())}
 
 
-def dialect_of(backend: str) -> Dialect:
+def dialect_of(backend: str, variant: Variant = PLAIN) -> Dialect:
     """Return the dialect of a backend; a third-party one's adapter says where its own stands.
 
     Raises:
-        UsageError: it says nothing, or what it names is no dialect.
+        UsageError: it says nothing, what it names is no dialect, or it does not know the mode or device.
 
     """
-    if backend in DIALECTS:
-        return DIALECTS[backend]
-    place = plugins.adapter_class(backend).dialect
+    adapter = plugins.adapter_class(backend)
+    dialect = copy(DIALECTS[backend] if backend in DIALECTS else _third_party(backend, adapter.dialect))
+    lacks_mode = variant.mode in adapter.modes[1:] and variant.mode not in dialect.compilers
+    if lacks_mode or (variant.kind in adapter.devices[1:] and variant.kind not in dialect.devices):
+        raise UsageError(f"backend {backend}{variant} has no repro scripts: its dialect does not know that")
+    dialect.variant = variant
+    return dialect
+
+
+def _third_party(backend: str, place: str) -> Dialect:
     if not place:
         raise UsageError(
             f"backend {backend!r} has no repro scripts: its adapter names no `dialect` to write them in"
@@ -245,60 +297,3 @@ def dialect_of(backend: str) -> Dialect:
         what = f"{type(error).__name__}: {error}"
         raise UsageError(f"backend {backend!r}: its dialect {place} cannot be used: {what}") from error
     raise UsageError(f"backend {backend!r}: {place} is no subclass of conformance.repro_dialects.Dialect")
-
-
-def call_text(case: Case, api: Api) -> str:
-    """Write the call as a person would: the required tensors by position, everything else by keyword.
-
-    The binding lists its arguments in the order of the API's signature, so the leading tensors may go by
-    position.
-    """
-    binding = api.binding
-    given = _given(case, api)
-    entry = api.name
-    fixed = [f"{name}={scalar(value)}" for name, value in binding.fixed.items()]
-    if binding.init is not None:
-        passed = [f"{k}={given[n]}" for n, k in binding.init.items() if n in given]
-        entry += f"({', '.join([*passed, *fixed])})"
-        fixed = []
-        if placed := [f'"{path}": {given[n]}' for n, path in binding.state.items() if n in given]:
-            entry = f"place({entry}, {{{', '.join(placed)}}})"
-    arguments, leading = [], True
-    last = max((n for n, name in enumerate(binding.call) if name in given), default=-1)
-    for place, (name, keyword) in enumerate(binding.call.items()):
-        required = name in case.op.decl.tensors and not case.op.decl.tensors[name].optional
-        leading = leading and required and name in given
-        if name in given:
-            arguments.append(given[name] if leading or binding.positional else f"{keyword}={given[name]}")
-        elif binding.positional and place < last:
-            arguments.append("None")
-    arguments += fixed
-    picked = "" if binding.returns is None else f"[{binding.returns}]"
-    line = f"{entry}({', '.join(arguments)}){picked}"
-    if len(line) <= WIDTH - 12:
-        return line
-    return f"{entry}(\n    {', '.join(arguments)}\n){picked}"
-
-
-def _given(case: Case, api: Api) -> dict[str, str]:
-    """Write everything that the call may take, in the form in which this API takes it."""
-    binding = api.binding
-    given = {name: scalar(value) for name, value in wire_params(case, api).items()}
-    given |= {name: name for name in case.specs}
-    for name in binding.transposed:
-        if name in given:
-            given[name] = f"{name}.T"
-    for name, rows in binding.lists.items():
-        packed = [f"[{', '.join(given[t] for t in row)}]" for row in rows if all(t in given for t in row)]
-        given[name] = f"[{', '.join(packed)}]"
-    for name in binding.functions:
-        if isinstance(case.params.get(name), str):
-            given[name] = FUNCTIONS[str(case.params[name])]
-    return given
-
-
-FUNCTIONS = {
-    "l1": "lambda a, b: (a - b).abs().sum(-1)",
-    "squared": "lambda a, b: ((a - b) * (a - b)).sum(-1)",
-}
-"""The callables that a parameter may name, as `adapters.base.FUNCTIONS` has them."""

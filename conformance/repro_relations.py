@@ -7,7 +7,8 @@ import numpy as np
 from conformance.arrays import from_wire
 from conformance.load import Api, Case, wire_tensors
 from conformance.relations import Relation, relations
-from conformance.repro_dialects import Dialect, call_text
+from conformance.repro_call import call_text
+from conformance.repro_dialects import Dialect
 from conformance.repro_literals import array, statements
 from conformance.run import expectation, resolved_params
 
@@ -47,8 +48,9 @@ def relation_text(case: Case, api: Api, row: dict[str, Any], dialect: Dialect) -
 def _call(name: str, case: Case, api: Api, dialect: Dialect) -> tuple[str, set[str]]:
     """Write a function that makes the inputs, calls, and returns the result as float64 or as it is."""
     inputs, helpers = written_inputs(case, api, dialect)
-    read = dialect.read(call_text(case, api), case.dtype)
-    lines = [f"def {name}():", *(f"    {line}" for line in f"{inputs}\nreturn {read}".splitlines())]
+    defined, call = call_text(case, api, dialect)
+    steps = "\n".join(part for part in (inputs, defined, f"return {dialect.read(call, case.dtype)}") if part)
+    lines = [f"def {name}():", *(f"    {line}" if line else "" for line in steps.splitlines())]
     caught = f"""\
 try:
     {name} = {name}()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from conformance.backends import titled
 from conformance.compare import Check
 from conformance.errors import InvalidFileError
 from conformance.judge import check_names
@@ -78,8 +79,8 @@ class Earlier:
         """The command of the run: the whole is reported as one."""
         return list(self.head.get("argv", []))
 
-    def check(self, head: Row, backends: dict[str, Row]) -> None:
-        """Refuse to continue with anything else than what began.
+    def check(self, head: Row, backends: dict[str, Row], titles: list[str]) -> None:
+        """Refuse to continue with anything else than what began; `titles` are the backends as asked for.
 
         Raises:
             InvalidFileError: the suite, the selection, the oracle or a backend is another one.
@@ -87,7 +88,8 @@ class Earlier:
         """
         for keys in _SAME:
             self._same(".".join(keys), _at(self.head, keys), _at(head, keys))
-        self._same("backends", sorted(self.asked or self.backends), sorted(backends))
+        then = self.asked or [titled(row) for row in self.backends.values()]
+        self._same("backends", sorted(then), sorted(titles))
         for name, row in self.backends.items():
             if name not in backends:
                 self.refuse(1, f"{name!r} answered and was not asked", _CHANGED)
@@ -119,7 +121,7 @@ def take_up(earlier: Earlier, line: Line, pool: Pool) -> set[Pair]:
 
     """
     line.meet_all(pool)
-    earlier.check(line.head, line.environments)
+    earlier.check(line.head, line.environments, line.titles)
     seen: Counter[Pair] = Counter()
     for row, case, api in _taken(earlier, line):
         if row["type"] == HEARD:

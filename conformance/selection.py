@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import blake2b
 
+from conformance.backends import BackendSpec
 from conformance.errors import NothingRanError
 from conformance.expand import Keep, everything
 from conformance.globs import glob
 from conformance.load import Api, Case, Operator
 from conformance.plan import Plan
-from conformance.pool import BackendSpec
 
 
 @dataclass(frozen=True)

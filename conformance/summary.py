@@ -30,6 +30,8 @@ class Summary:
     losses: list[str] = field(default_factory=list)
     """Workers that were gone with their machines; what they owed was asked again."""
     seconds: dict[str, float] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    """What each backend is, with its mode, device and version."""
 
     def surprise(self, row: dict[str, Any]) -> None:
         """Take down an unexpected result or claim."""

@@ -60,6 +60,8 @@ def summarise(console: Console, summary: Summary, out: Path, seconds: float) -> 
     table.add_row("outcomes", _pairs(summary.outcomes))
     if summary.claims:
         table.add_row("claims", _pairs(summary.claims))
+    if summary.titles:
+        table.add_row("backends", ", ".join(summary.titles[name] for name in sorted(summary.titles)))
     busy = ", ".join(f"{name} {used:.1f} s" for name, used in sorted(summary.seconds.items()))
     table.add_row("time", f"{seconds:.1f} s, of which in the frameworks: {busy}")
     console.print(table)

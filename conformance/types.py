@@ -120,6 +120,8 @@ class Reply(msgspec.Struct, frozen=True):
     """The process cannot be made what it was, or has little memory left: the worker is replaced."""
     held: bool = False
     """Whether tensors of it are in files."""
+    notes: str = ""
+    """What there is to say of how the call was executed."""
 
 
 class Death(msgspec.Struct, frozen=True, tag=True):

@@ -15,18 +15,38 @@ from typing import Any
 import msgspec
 
 from conformance.adapters.base import Adapter, said_by
-from conformance.errors import BindingError
+from conformance.errors import BindingError, HarnessError
 from conformance.hold import Held
 from conformance.memory import MEMORY, Limit, Watermark, limit_files, room, shorten
 from conformance.process import Process
-from conformance.types import Raised, Reply, Request
+from conformance.types import Environment, Raised, Reply, Request
 
 
 def load_adapter(spec: str) -> Adapter:
-    """Make the adapter named `module:Class`."""
-    module, _, name = spec.partition(":")
+    """Make the adapter named `module:Class`, with a mode and a device if they stand behind it."""
+    place, *variant = spec.split()
+    module, _, name = place.partition(":")
     adapter: Adapter = getattr(import_module(module), name)()
+    if variant:
+        adapter.mode, adapter.device = variant
     return adapter
+
+
+def started(adapter: Adapter) -> Environment:
+    """Start an adapter, and have it be what was asked for.
+
+    Raises:
+        HarnessError: it says that it runs in another mode or on another device.
+
+    """
+    asked = vars(adapter).get("mode"), vars(adapter).get("device")
+    environment = adapter.start()
+    if asked not in ((None, None), (environment.mode, environment.device)):
+        raise HarnessError(
+            f"{adapter.name} was to run in {' mode on '.join(map(str, asked))}, "
+            f"and says that it runs in {environment.mode} mode on {environment.device}"
+        )
+    return environment
 
 
 class Attended:
@@ -88,9 +108,11 @@ def serve(channel: Any, spec: str, log: str, shared: str, beyond: int | None = N
     limit_files()
     try:
         adapter = load_adapter(spec)
-        environment = adapter.start()
+        adapter.folder = os.getcwd()  # noqa: PTH109 - text, as `tempfile` takes it
+        environment = started(adapter)
     except BaseException as error:  # noqa: BLE001 - reported to the parent, which ends the backend
-        channel.send(("failed", f"{type(error).__name__}: {said_by(error)}"))
+        ours = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
+        channel.send(("failed", f"{ours}{said_by(error)}"))
         return
     attended, held = Attended(adapter, room() if beyond is None else beyond), Held(shared)
     channel.send(("ready", msgspec.msgpack.encode(environment)))

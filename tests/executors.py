@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from conformance.child import BackendSpec
+from conformance.backends import BackendSpec
 from conformance.executor import Executor
 from conformance.ledger import load_ledger
 from conformance.load import load_suite

@@ -169,10 +169,16 @@ def test_an_untestable_claim_has_its_reason_and_no_evidence() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [Lost("cannot be imported"), Fault("answered another question"), Unsent("no argument for it")]
+    "answer",
+    [
+        Lost("cannot be imported"),
+        Fault("answered another question"),
+        Unsent("no argument for it"),
+        Reply(1, Raised("call", "unsupported", "NotCompiledError", "ran eager")),
+    ],
 )
-def test_what_is_not_the_backends_word_decides_nothing(answer: Lost | Fault | Unsent) -> None:
-    """A backend that is gone, or a fault of ours, neither confirms nor refutes."""
+def test_what_is_not_the_backends_word_decides_nothing(answer: Lost | Fault | Unsent | Reply) -> None:
+    """A backend that is gone, a fault of ours, or a call in another mode, neither confirms nor refutes."""
     assert verdict('cases: ["plain*"], conforms: [output]', answer).verdict == "notrun"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conformance.child import BackendSpec
+from conformance.backends import BackendSpec
 from conformance.executor import Gone, GoneError, Local, Seat, Tell, Worker, cores
 from conformance.lane import MAX_LOSSES_IN_A_ROW
 from conformance.pool import WORTH, Lost, Pool

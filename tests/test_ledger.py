@@ -1,5 +1,6 @@
 """The ledger: what an entry matches, and what it makes of a check that passes, fails, worsens or changes."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from conformance.adapters import BACKENDS
+from conformance.backends import PLAIN, Variant
 from conformance.compare import Check
 from conformance.errors import InvalidFileError, UsageError
 from conformance.globs import glob
@@ -328,3 +330,81 @@ def test_the_shipped_ledger_speaks_of_what_is_shipped() -> None:
             idle += [(entry.id, p) for p in entry.api if not any(glob(p, api.name) for api in apis)]
             idle += [(entry.id, p) for p in entry.check if not any(glob(p, check) for check in checks)]
     assert idle == []
+
+
+COMPILED, ON_GPU = Variant("compile"), Variant(device="cuda:1")
+
+
+@pytest.mark.parametrize("variant", [COMPILED, ON_GPU, Variant("compile", "cuda")])
+def test_an_entry_may_hold_in_another_mode_and_on_another_device(
+    case: Case, api: Api, variant: Variant
+) -> None:
+    """It explains what fails alike, with no larger an error; that it does not hold is nobody's fault."""
+    known = ledger({"band": {"float32": (10.0, 20.0)}})
+
+    def outcome(check: Check) -> str:
+        return known.classify(case, api, check, "2.13.0", variant)[0]
+
+    assert outcome(PASS) == "ok"
+    assert outcome(Check("output", "fail", "value", error_over_bound=15.0)) == "known"
+    assert outcome(Check("output", "fail", "value", error_over_bound=2.0)) == "known"
+    assert outcome(Check("output", "fail", "value", error_over_bound=23.0)) == "regression"
+    assert outcome(Check("output", "fail", "shape")) == "regression"
+    assert known.classify(case, api, PASS, "2.13.0")[0] == "stale"
+
+
+@pytest.mark.parametrize(
+    ("change", "there", "elsewhere"),
+    [
+        ({"modes": ["compile"]}, COMPILED, PLAIN),
+        ({"devices": ["cuda"]}, ON_GPU, PLAIN),
+        ({"modes": ["compile"], "devices": ["cuda"]}, Variant("compile", "cuda:0"), COMPILED),
+        ({"modes": ["eager"]}, PLAIN, COMPILED),
+    ],
+)
+def test_an_entry_that_names_a_mode_or_a_device_speaks_of_it_alone(
+    case: Case, api: Api, change: dict[str, Any], there: Variant, elsewhere: Variant
+) -> None:
+    """There it has to hold; nowhere else does it explain anything."""
+    named = ledger(change)
+    assert named.classify(case, api, VALUE, "2.13.0", there)[0] == "known"
+    assert named.classify(case, api, PASS, "2.13.0", there)[0] == "stale"
+    assert named.classify(case, api, VALUE, "2.13.0", elsewhere)[0] == "regression"
+    assert named.classify(case, api, PASS, "2.13.0", elsewhere)[0] == "ok"
+
+
+def test_what_matches_nothing_in_a_mode(case: Case) -> None:
+    """Only entries that have to hold in the mode of a run can be said to match nothing in it."""
+    entries = ledger({}, {"id": "compiled", "modes": ["compile"]}, {"id": "gpu", "devices": ["cuda"]})
+    ops = {case.op.name}
+    assert [entry.id for entry in entries.unmatched("torch", ops)] == ["known-1"]
+    assert [entry.id for entry in entries.unmatched("torch", ops, COMPILED)] == ["compiled"]
+    assert [entry.id for entry in entries.unmatched("torch", ops, ON_GPU)] == ["gpu"]
+    assert entries.unmatched("torch", ops, Variant("compile", "cuda")) == []
+
+
+def test_claims_in_a_mode(op: Operator, api: Api) -> None:
+    """A claim that eager refutes may be confirmed when compiled; a known one explains."""
+    known = ledger({"check": ["claim.formula"], "kind": "refuted"})
+
+    def outcome(verdict: str, variant: Variant) -> str:
+        return known.classify_claim(op.name, api, "formula", verdict, "2.13.0", variant)[0]
+
+    assert [outcome("refuted", each) for each in (PLAIN, COMPILED)] == ["known", "known"]
+    assert [outcome("confirmed", each) for each in (PLAIN, COMPILED)] == ["stale", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"modes": ["graph"]}, "torch has no mode 'graph'; it has eager, compile"),
+        ({"devices": ["gpu"]}, "torch has no device 'gpu'; it has cpu, cuda, mps, xpu"),
+        ({"devices": ["cuda:1"]}, "torch has no device 'cuda:1'"),
+    ],
+)
+def test_an_entry_about_a_mode_that_there_is_not(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    """It would match nothing: refused at its place."""
+    with pytest.raises(InvalidFileError) as raised:
+        load_ledger(folder(tmp_path, {**FIELDS, **change}))
+    assert says in str(raised.value)
+    assert re.match(rf"{tmp_path}/torch.yaml:\d+:\d+", str(raised.value))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,22 @@ def test_proposals_know_exactly_what_failed(verdicts: dict[int, str]) -> None:
     proposed = [entry for entries in ledger.entries.values() for entry in entries]
     assert all(ledger.hits[entry.id] for entry in proposed)
     assert len({entry.id for entry in proposed}) == len(proposed)
+
+
+def test_a_proposal_names_the_mode_and_the_device_of_its_run() -> None:
+    """What a run found in another mode or on another device is no news about eager on the CPU."""
+    op = SUITE[0]
+    failing = [row(op.cases[0], op.apis[0], "output", "value")]
+    for variant, named in (
+        ({}, []),
+        ({"mode": "eager", "device": "cpu"}, []),
+        ({"mode": "compile", "device": "cpu"}, ["modes: [compile]"]),
+        ({"mode": "compile", "device": "cuda:1"}, ["modes: [compile]", "devices: [cuda]"]),
+    ):
+        text = yaml.safe_load(proposals([BACKENDS[0] | variant, *failing], SUITE))
+        (entry,) = text["entries"]
+        found = [f"{key}: [{', '.join(entry[key])}]" for key in ("modes", "devices") if key in entry]
+        assert found == named
 
 
 @given(st.sets(st.sampled_from(SHORTS), min_size=1))

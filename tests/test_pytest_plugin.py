@@ -285,11 +285,26 @@ def test_many_checks_with_long_messages_are_still_few_lines() -> None:
         api=SimpleNamespace(name="torch.nn.Loss"),
         case=SimpleNamespace(id="loss/case[float32]", where="loss.yaml:3:5", why="Why."),
         _cases=lambda: "",
+        _variant=lambda: " --backend torch:compile",
     )
     lines = CaseItem._explain(item, [(bad, "the ledger knows it otherwise")] * 5).splitlines()  # type: ignore[arg-type]
     assert len(lines) <= 15
     assert lines[-1].startswith("  conformance repro 'loss/case[float32]' torch.nn.Loss")
+    assert lines[-2].startswith("  conformance run --api torch.nn.Loss --backend torch:compile -k")
     assert "  … and 2 more checks" in lines
+
+
+def test_modes_and_devices_are_asked_for_as_on_the_command_line(folder: Path) -> None:
+    """What there is not is refused at once; what this machine lacks, when it is needed."""
+    done = run(folder, "--backend", "paddle:graph")
+    assert done.returncode == 4
+    assert "backend paddle has no mode 'graph'; it has eager, to_static" in done.stdout + done.stderr
+    done = run(folder, "--backend", f"torch={sys.executable}")
+    assert done.returncode == 4
+    assert "in its own process" in done.stdout + done.stderr
+    done = run(folder, "--backend", "torch@cuda:99", "-k", "plain")
+    assert done.returncode == 3
+    assert "cannot start: device cuda:99 is not there" in done.stdout + done.stderr
 
 
 def test_an_unknown_backend_is_a_usage_error(folder: Path) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from conformance import line
 from conformance.adapters import BACKENDS
+from conformance.backends import Variant
 from conformance.judge import judge
 from conformance.ledger import load_ledger
 from conformance.load import load_operator, load_suite
@@ -36,6 +37,14 @@ from msgspec.structs import replace
 class Newer(Honest):
     def start(self):
         return replace(super().start(), version="1.1")
+
+class Modal(Honest):
+    modes = ("eager", "graph")
+    def start(self):
+        return replace(super().start(), mode=self.mode)
+
+class Deaf(Honest):
+    modes = ("eager", "graph")
 """
 
 
@@ -69,14 +78,19 @@ def go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Go:
 
     monkeypatch.setattr(line, "judge", counted)
 
-    def run_it(name: str, *, memo: bool = True, repeat: int = 1) -> Ran:
+    def run_it(name: str, *, memo: bool = True, repeat: int = 1, mode: str = "eager") -> Ran:
         nonlocal judged
         judged = 0
-        module = {"Newer": "newer", "ChangesFolder": "tests.miniatures_process"}.get(name, "miniatures")
+        module = {
+            "Newer": "newer",
+            "Modal": "newer",
+            "Deaf": "newer",
+            "ChangesFolder": "tests.miniatures_process",
+        }.get(name, "miniatures")
         monkeypatch.setitem(BACKENDS, "miniature", "miniatures:Honest")
         suite = [load_operator(HERE / "data" / "miniature.yaml")]
         paths = (str(HERE), str(HERE.parent), str(tmp_path / "more"))
-        spec = BackendSpec("miniature", f"{module}:{name}", paths=paths)
+        spec = BackendSpec("miniature", f"{module}:{name}", paths=paths, variant=Variant(mode))
         monkeypatch.syspath_prepend(tmp_path / "more")
         (tmp_path / "ledger").mkdir(exist_ok=True)
         ledger = load_ledger(tmp_path / "ledger")
@@ -100,6 +114,21 @@ def test_the_same_bits_give_the_same_stream_without_judging(go: Go) -> None:
     assert first.rows == second.rows == alone.rows
     assert first.summary.statuses == second.summary.statuses
     assert second.summary.seconds["miniature"] > 0
+
+
+def test_what_is_kept_of_one_mode_is_not_taken_for_another(go: Go) -> None:
+    """The ledger says otherwise of each; and neither pushes the other out."""
+    assert go("Modal").judged == go("Modal", mode="graph").judged == 6
+    again = go("Modal", mode="graph")
+    assert go("Modal").judged == again.judged == 0
+    assert [row["mode"] for row in again.rows if row["type"] == "backend"] == ["graph"]
+
+
+def test_a_backend_that_does_not_run_in_the_mode_it_is_asked_for_is_lost(go: Go) -> None:
+    """It says that it is eager: its answers are not what was asked for."""
+    assert "was to run in graph mode on cpu, and says that it runs in eager" in str(
+        go("Deaf", mode="graph").summary.lost
+    )
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from conformance.__main__ import main
+from conformance.backends import PLAIN, Variant
 from conformance.errors import Exit, InvalidFileError
 from conformance.ledger import Ledger
 from conformance.load import load_operator
@@ -95,9 +96,9 @@ def partial_stream(folder: Path, settled: int) -> Path:
     return part
 
 
-def resumed(part: Path, **changes: Any) -> Path:
+def resumed(part: Path, variant: Variant = PLAIN, **changes: Any) -> Path:
     suite = [load_operator(HERE / "data" / "miniature.yaml")]
-    spec = BackendSpec("miniature", "miniatures:Honest", paths=(str(HERE),))
+    spec = BackendSpec("miniature", "miniatures:Honest", paths=(str(HERE),), variant=variant)
     selection = Selection((spec,), **changes)
     run(suite, selection, Ledger({}), part.parent, argv=["run"], resume=part)
     return part.parent / "run.jsonl"
@@ -145,6 +146,8 @@ def test_another_selection_is_refused_and_nothing_is_lost(
     part = partial_stream(tmp_path, 3)
     with pytest.raises(InvalidFileError, match="cannot be resumed: selection was"):
         resumed(part, keyword="plain")
+    with pytest.raises(InvalidFileError, match=r"backends was \['miniature'\] and is \['miniature:graph'\]"):
+        resumed(part, Variant("graph"))
     assert resumed(part).exists()
 
 

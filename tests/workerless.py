@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from conformance.child import BackendSpec
+from conformance.backends import BackendSpec
 from conformance.executor import Local
 from conformance.pool import Pool
 from conformance.types import Environment

@@ -1,10 +1,15 @@
 """What every backend shares: execute one request, and say exactly which step let an exception out."""
 
+import atexit
+import os
+import shutil
 import signal
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +21,7 @@ from conformance.arrays import (
     float32_as_bfloat16,
     to_wire,
 )
-from conformance.errors import BindingError
+from conformance.errors import BindingError, UnavailableError
 from conformance.types import Array, Binding, Category, Environment, Phase, Raised, Reply, Request, Scalar
 
 Tensors = dict[str, Any]
@@ -47,10 +52,20 @@ class Adapter(ABC):
     """Where a third-party backend's `repro_dialects.Dialect` stands, `module:Class`, if it has one."""
     environ: ClassVar[dict[str, str]] = {}
     """Environment variables of the worker; they must be set before the framework is imported."""
+    modes: ClassVar[tuple[str, ...]] = ("eager",)
+    """How it can execute a call, the default first."""
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    """The kinds of devices that it knows, the default first; whether one is there, `start` has to see."""
+    mode = "eager"
+    device = "cpu"
+    """What was asked for; set, if it is not this, before `start`, whose answer has to say the same."""
+    folder: str | None = None
+    """A folder that goes when the worker does."""
 
     def __init__(self) -> None:
         self._phase: Phase = "build"
         self._resolved: dict[str, Callable[..., Any]] = {}
+        self._notes: list[str] = []
 
     # -- what a framework provides ---------------------------------------------------------------
 
@@ -83,6 +98,21 @@ class Adapter(ABC):
     ) -> Any | None:
         """Derivative of the gradient by `name` along `direction`; None where there is none."""
 
+    # -- what a framework with modes or devices of its own provides besides ---------------------------
+
+    def make(self, entry: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Make the call. A mode that compiles compiles it first, and sees that it was compiled.
+
+        Raises:
+            NotCompiledError: it was not; the answer of the eager call is not the one that was asked for.
+
+        """
+        return entry(*args, **kwargs)
+
+    def moved(self, module: Any) -> Any:
+        """Move what a class has constructed to where the tensors are."""
+        return module
+
     # -- what they share -------------------------------------------------------------------------
 
     def execute(self, request: Request) -> Reply:
@@ -93,6 +123,7 @@ class Adapter(ABC):
         answer.
         """
         began = time.perf_counter()
+        self._notes.clear()
         output, gradients, mutated = self._attempt(request, request.gradients)
         whole = output
         if isinstance(output, Raised) and request.gradients:
@@ -105,7 +136,30 @@ class Adapter(ABC):
             name: self._second(request, name) if isinstance(output, Array) else None
             for name in request.directions
         }
-        return Reply(request.id, output, gradients, mutated, time.perf_counter() - began, second)
+        seconds, notes = time.perf_counter() - began, "; ".join(self._notes)
+        return Reply(request.id, output, gradients, mutated, seconds, second, notes=notes)
+
+    def absent(self, count: int) -> UnavailableError:
+        """Say that the device that was asked for is not there; `count` of its kind are."""
+        kind = self.device.partition(":")[0]
+        seen = f"{count} of kind {kind}" if count else f"none of kind {kind}"
+        return UnavailableError(f"device {self.device} is not there: this {self.distribution} sees {seen}")
+
+    def temporary(self) -> str:
+        """Return a folder for what compilers leave: that of the worker and of those that replace it."""
+        if self.folder is None:
+            folder = tempfile.mkdtemp(prefix="conformance-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        else:
+            folder = str(Path(self.folder, "compiled"))
+            Path(folder).mkdir(exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        return folder
+
+    def note(self, what: str) -> None:
+        """Have something said of the request that is executed: what a compiler made of it."""
+        if what not in self._notes:
+            self._notes.append(what)
 
     def invoke(self, binding: Binding, tensors: Tensors, params: dict[str, Scalar]) -> Any:
         """Call the API: construct it first if it is a class, pass what the binding says, pick the output."""
@@ -115,7 +169,7 @@ class Adapter(ABC):
         fixed = dict(binding.fixed)
         if binding.init is not None:
             given = {theirs: values[ours] for ours, theirs in binding.init.items() if ours in values}
-            entry, fixed = entry(**given, **fixed), {}
+            entry, fixed = self.moved(entry(**given, **fixed)), {}
             for ours, path in binding.state.items():
                 if ours in values:
                     place(entry, path, values[ours])
@@ -123,9 +177,9 @@ class Adapter(ABC):
         passed = {theirs: values[ours] for ours, theirs in binding.call.items() if ours in values}
         if binding.positional:
             last = max((n for n, ours in enumerate(binding.call) if ours in values), default=-1)
-            out = entry(*[values.get(ours) for ours in list(binding.call)[: last + 1]], **fixed)
+            out = self.make(entry, [values.get(ours) for ours in list(binding.call)[: last + 1]], fixed)
         else:
-            out = entry(**passed, **fixed)
+            out = self.make(entry, [], dict(**passed, **fixed))  # twice the same name is an error
         return out if binding.returns is None else out[binding.returns]
 
     def _values(self, binding: Binding, tensors: Tensors, params: dict[str, Scalar]) -> dict[str, Any]:
@@ -287,10 +341,15 @@ def said_by(error: BaseException) -> str:
         return f"its message cannot be read: {type(another).__name__}"
 
 
-FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "l1": lambda a, b: (a - b).abs().sum(-1),
-    "squared": lambda a, b: ((a - b) * (a - b)).sum(-1),
-}
+def _l1(a: Any, b: Any) -> Any:
+    return (a - b).abs().sum(-1)
+
+
+def _squared(a: Any, b: Any) -> Any:
+    return ((a - b) * (a - b)).sum(-1)
+
+
+FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {"l1": _l1, "squared": _squared}
 """The callables that a parameter may name, over the tensors of any framework."""
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from conformance.adapters.base import Adapter, Tensors, numpy_of
+from conformance.adapters.written import written
 from conformance.arrays import float32_as_bfloat16, to_wire
-from conformance.types import Array, Environment
+from conformance.types import Array, Environment, Reply, Request
 
 
 class MindSporeAdapter(Adapter):
-    """`mindspore`, PyNative, on the CPU."""
+    """`mindspore`, PyNative, with or without `jit`."""
 
     name = "mindspore"
     distribution = "mindspore"
@@ -44,6 +45,8 @@ class MindSporeAdapter(Adapter):
     spins = True
     # MindSpore reads GLOG_v as a level: 3 is errors only.
     environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "3"}  # noqa: RUF012 - read only
+    modes = ("eager", "graph")
+    devices = ("cpu", "gpu", "ascend")
 
     def start(self) -> Environment:
         """Import mindspore, synchronise every call, and absorb its first stumble over NumPy 2.
@@ -54,18 +57,48 @@ class MindSporeAdapter(Adapter):
         import mindspore
 
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-        mindspore.set_device("CPU")
-        mindspore.runtime.launch_blocking()
         self._ms = mindspore
+        self._find_device()
+        mindspore.runtime.launch_blocking()
         self._warm_up()
-        return Environment(
-            self.name,
-            self.distribution,
-            version("mindspore"),
-            platform.python_version(),
-            np.__version__,
-            flags={"threads": 1, "launch_blocking": True},
-        )
+        if self.mode == "graph":
+            from conformance.adapters.mindspore_graph import Graphs
+
+            self._graphs = Graphs(mindspore)
+        deterministic = mindspore.get_context("deterministic")
+        flags = {"threads": 1, "launch_blocking": True, "deterministic": deterministic}
+        versions = version("mindspore"), platform.python_version(), np.__version__
+        return Environment(self.name, self.distribution, *versions, self.device, self.mode, flags)
+
+    def _find_device(self) -> None:
+        """See that the device is there, and make it the one that everything runs on."""
+        kind, _, number = self.device.partition(":")
+        if kind != "cpu":
+            module = getattr(self._ms.device_context, kind)
+            count = module.device_count() if module.is_available() else 0
+            if int(number or 0) >= count:
+                raise self.absent(count)
+        name = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}[kind]
+        self._ms.set_device(name, int(number or 0))
+
+    def execute(self, request: Request) -> Reply:
+        """Execute one request, and forget the graphs that were made for it."""
+        reply = super().execute(request)
+        if self.mode == "graph":
+            self._graphs.forget()
+        return reply
+
+    def make(self, entry: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Call, or make a graph of the call and run it; a cell was constructed before."""
+        if self.mode == "eager":
+            return entry(*args, **kwargs)
+        result, fallen_back = self._graphs.call(*written(entry, args, kwargs, self._is_tensor))
+        if fallen_back:
+            self.note(fallen_back)
+        return result
+
+    def _is_tensor(self, value: Any) -> bool:
+        return isinstance(value, self._ms.Tensor)
 
     def _warm_up(self) -> None:
         """With NumPy 2 the first op that mixes a tensor and a Python number fails, once per process."""

@@ -38,9 +38,9 @@ def junit(facts: Facts) -> bytes:
     for row in facts.results:
         calls[row["case"], row["api"]].append(row)
     for rows in calls.values():
-        suites[rows[0]["backend"], rows[0]["op"]].append(_call(rows))
+        suites[rows[0]["backend"], rows[0]["op"]].append(_call(rows, facts.title(rows[0]["backend"])))
     for row in facts.claims:
-        suites[row["backend"], row["op"]].append(_claim(row))
+        suites[row["backend"], row["op"]].append(_claim(row, facts.title(row["backend"])))
     if broken := incomplete(facts):
         suites["run", "complete"] = [
             _Case("run", "complete", "error", why, "incomplete", why) for why in broken
@@ -53,21 +53,23 @@ def junit(facts: Facts) -> bytes:
     root = ET.Element("testsuites", {"name": "op-conformance"})
     about = {row["backend"]: row for row in facts.backends}
     for place, ((backend, op), cases) in enumerate(sorted(suites.items())):
-        root.append(_suite(place, backend, op, cases, _properties(facts, about.get(backend, {}))))
+        root.append(
+            _suite(place, facts.title(backend), op, cases, _properties(facts, about.get(backend, {})))
+        )
     every = [case for cases in suites.values() for case in cases]
     root.attrib.update(_counts(every, ("tests", "failures", "errors")))
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _call(rows: list[Row]) -> _Case:
+def _call(rows: list[Row], backend: str) -> _Case:
     """Make one test of all checks of a call: the unexpected decides, then the known, then the unsupported."""
     first = rows[0]
     classname, name = f"{first['op']}.{first['api']}", str(first["case"])
     if wrong := [row for row in rows if is_unexpected(row)]:
         lead = next((row for row in wrong if row["status"] in _BROKEN), wrong[0])
         lines = [f"{row['check']}: {what(row)}: {shorten(said(row))}" for row in wrong]
-        text = "\n".join([*lines, command(first)])
+        text = "\n".join([*lines, command(first, backend)])
         outcome = "error" if lead["status"] in _BROKEN else "failure"
         return _Case(classname, name, outcome, f"{lead['check']}: {what(lead)}", what(lead), text)
     if known := dict.fromkeys(str(row["ledger"]) for row in rows if row["outcome"] == "known"):
@@ -77,9 +79,9 @@ def _call(rows: list[Row]) -> _Case:
     return _Case(classname, name)
 
 
-def _claim(row: Row) -> _Case:
+def _claim(row: Row, backend: str) -> _Case:
     classname, name = f"{row['op']}.{row['api']}", f"claim.{row['claim']}"
-    text = f"{row['says']}\n{row['verdict']}: {shorten(said(row))}\n{command(row)}"
+    text = f"{row['says']}\n{row['verdict']}: {shorten(said(row))}\n{command(row, backend)}"
     if is_unexpected(row):
         return _Case(classname, name, "failure", what(row), str(row["verdict"]), text)
     if row["outcome"] == "known":

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from conformance.backends import titled
 from conformance.report.facts import FAILING, Facts, plural
 
 
@@ -51,7 +52,7 @@ def standings(facts: Facts) -> list[Standing]:
             places[_place(statuses[name][op])].append(op)
         parts = (tuple(places[place]) for place in ("agree", "differ", "unsupported", "unjudged"))
         version = str(row.get("version") or "").partition("+")[0]
-        found.append(Standing(name, f"{name} {version}".strip(), str(row.get("lost") or ""), *parts))
+        found.append(Standing(name, f"{titled(row)} {version}".strip(), str(row.get("lost") or ""), *parts))
     return found
 
 

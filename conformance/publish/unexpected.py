@@ -21,6 +21,8 @@ class Surprise:
     op: str
     api: str
     what: str
+    backend: str = ""
+    """As it is asked for, with its mode and device."""
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -50,12 +52,12 @@ class Surprise:
         """The command that shows it again; empty where there is nothing to call."""
         if self.worst["type"] == "ledger" or not self.op:
             return ""
-        return command(self.worst)
+        return command(self.worst, self.backend)
 
 
-def command(row: Row) -> str:
-    """Return the command that asks the same question again."""
-    start, api = f"conformance run --backend {shlex.quote(str(row['backend']))}", shlex.quote(str(row["api"]))
+def command(row: Row, backend: str) -> str:
+    """Return the command that asks the same question again of a backend, named as it is asked for."""
+    start, api = f"conformance run --backend {shlex.quote(backend)}", shlex.quote(str(row["api"]))
     if row["type"] == "claim":
         return f"{start} --api {api} --op {shlex.quote(str(row['op']))}"
     return f"{start} --api {api} -k {shlex.quote(str(row['case']))}"
@@ -110,7 +112,7 @@ def surprises(facts: Facts) -> list[Surprise]:
             key = (said, api)
         else:
             key = (said, op, api)
-        found.setdefault(key, Surprise(rank, op, api, said)).rows.append(row)
+        found.setdefault(key, Surprise(rank, op, api, said, facts.title(row["backend"]))).rows.append(row)
     return sorted(found.values(), key=lambda group: (group.rank, _domain(group.worst)))
 
 

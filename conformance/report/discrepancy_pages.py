@@ -121,8 +121,8 @@ def context(shown: Evidence, site: Site) -> dict[str, Any]:
         "pictures": [each for row in shown.failing if (each := pictures(row, shown))],
         "error": first["error"] or Lenient(),
         "op": site.ops.get(first["op"]),
-        "commands": commands(first, shown.failing),
-        "pytest": pytest_command(first, shown.where),
+        "commands": commands(first, shown.failing, site.facts.title(first["backend"])),
+        "pytest": pytest_command(first, shown.where, site.facts.title(first["backend"])),
         "issue_title": issue_text.title(issue),
         "issue": issue_text.body(issue),
         "script_path": script_path(first["case"], first["api"]),
@@ -178,6 +178,7 @@ def issue_of(shown: Evidence, site: Site) -> issue_text.Issue:
         message="\n".join(f"{row['check']}: {row['message']}" for row in shown.failing[:6] if row["message"]),
         stderr=tail(error.get("stderr") or "", 3000),
         expected=_expectations(shown),
+        variant=str(site.facts.variant(first["backend"])).lstrip(":"),
         suite=f"{about['name'] or 'op-conformance'} {about['version'] or ''}".strip(),
         script=shown.script,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from conformance.backends import titled
 from conformance.report import facts as words
 from conformance.report import links
 
@@ -33,6 +34,7 @@ def environment() -> Environment:
         word=lambda status: words.WORDS.get(status, status),
         glyph=lambda status: words.GLYPHS.get(status, "·"),
         breakable=breakable,
+        titled=titled,
         is_link=lambda url: str(url).startswith(("https://", "http://")),
         slug=links.slug,
         op_page=links.op_page,

@@ -133,7 +133,7 @@ def evidence(rows: list[Row], facts: Facts, library: Library, *, scripted: bool 
     shown.params = _params(case, api)
     if scripted:
         shown.expected = _expected(case, api)
-        shown.script, shown.no_script = _script(case, api, first, facts.version(first["backend"]))
+        shown.script, shown.no_script = _script(case, api, first, facts)
     return shown
 
 
@@ -142,21 +142,24 @@ def below_cases(where: str) -> str:
     return f"cases/{where.rpartition('/cases/')[2]}" if "/cases/" in where else where.rpartition("/")[2]
 
 
-def commands(row: Row, failing: list[Row]) -> list[str]:
-    """Return the commands that run the case again and print a script for each failing check."""
+def commands(row: Row, failing: list[Row], backend: str) -> list[str]:
+    """Return the commands that run the case again and print a script for each failing check.
+
+    The backend is named as it is asked for, with its mode and device.
+    """
     case, api = shlex.quote(row["case"]), shlex.quote(row["api"])
-    run = f"conformance run --backend {shlex.quote(row['backend'])} --api {api} -k {case} -o /tmp/run"
+    run = f"conformance run --backend {shlex.quote(backend)} --api {api} -k {case} -o /tmp/run"
     checks = [shlex.quote(str(each["check"])) for each in failing]
     again = [f"conformance repro {case} {api} --check {check} --run /tmp/run/run.jsonl" for check in checks]
     return [run, *again]
 
 
-def pytest_command(row: Row, where: str) -> str:
+def pytest_command(row: Row, where: str, backend: str) -> str:
     """Return the command that runs the case as a pytest item: `file::api::case`."""
     file = where.partition(":")[0] or f"cases/{row['family']}/{row['op']}.yaml"
     name = str(row["case"]).partition("/")[2]
     item = shlex.quote(f"{file}::{row['api']}::{name}")
-    return f"pytest {item} --backend {shlex.quote(row['backend'])}"
+    return f"pytest {item} --backend {shlex.quote(backend)}"
 
 
 def values(array: NDArray, most: int = SHOWN_ELEMENTS) -> str:
@@ -202,12 +205,13 @@ def _expected(case: Case, api: Api) -> Expectation | None:
         return None
 
 
-def _script(case: Case, api: Api, row: Row, version: str) -> tuple[str, str]:
+def _script(case: Case, api: Api, row: Row, facts: Facts) -> tuple[str, str]:
     """Return the repro script, or why there is none."""
     check = str(row["check"])
     if check not in (*check_names(case, api), REPEAT) and not check.startswith("relation."):
         return "", f"in this suite the case has no check {check!r}"
     try:
-        return script(case, api, row, version), ""
+        backend = row["backend"]
+        return script(case, api, row, facts.version(backend), facts.variant(backend)), ""
     except ConformanceError as error:
         return "", str(error)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from conformance.backends import PLAIN, Variant, titled
 from conformance.fold import fold, read_run, unfold
 from conformance.stream import Row
 
@@ -97,6 +98,14 @@ class Facts:
     def version(self, backend: str) -> str:
         """Return the version of a backend's framework, empty if the stream does not say."""
         return next((str(row["version"]) for row in self.backends if row["backend"] == backend), "")
+
+    def title(self, backend: str) -> str:
+        """Name a backend with its mode and device, as it is asked for: `torch:compile`."""
+        return next((titled(row) for row in self.backends if row["backend"] == backend), backend)
+
+    def variant(self, backend: str) -> Variant:
+        """Return the mode and device of a backend."""
+        return next((Variant.of(row) for row in self.backends if row["backend"] == backend), PLAIN)
 
     def count(self, key: str) -> Counter[str]:
         """Count the results by `status` or `outcome`, from the rows themselves."""

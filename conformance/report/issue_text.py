@@ -15,6 +15,8 @@ class Issue:
     """What an issue says."""
 
     verdict: Sentence
+    variant: str = ""
+    """The mode and device, where it is not eager on the CPU."""
     environment: list[str] = field(default_factory=list)
     case: str = ""
     why: str = ""
@@ -34,7 +36,8 @@ class Issue:
 
 def title(issue: Issue) -> str:
     """Return the title: one line, without markup."""
-    return " ".join(issue.verdict.text.split())[:240]
+    said = " ".join(issue.verdict.text.split())[:240]
+    return f"[{issue.variant}] {said}" if issue.variant else said
 
 
 def body(issue: Issue) -> str:

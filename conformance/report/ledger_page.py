@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from conformance.ledger import Entry
+from conformance.report.facts import Facts
 from conformance.report.links import LEDGER
 from conformance.report.site import Page, Site
 
@@ -91,7 +92,7 @@ def listed(site: Site, today: date) -> list[Line]:
         Line(
             entry,
             backend,
-            _state(entry, stale, results[entry.id] + claims[entry.id], ran=(backend, entry.op) in ran),
+            _state(entry, stale, results[entry.id] + claims[entry.id], due=_due(facts, ran, backend, entry)),
             results[entry.id],
             claims[entry.id],
             age(entry.since, today),
@@ -102,14 +103,19 @@ def listed(site: Site, today: date) -> list[Line]:
     return sorted(lines, key=lambda line: list(STATES).index(line.state) if line.bad else len(STATES))
 
 
-def _state(entry: Entry, stale: set[str], matched: int, *, ran: bool) -> str:
+def _due(facts: Facts, ran: set[tuple[str, str]], backend: str, entry: Entry) -> bool:
+    """Whether an entry has to hold in what ran."""
+    return (backend, entry.op) in ran and entry.holds_in(facts.variant(backend))
+
+
+def _state(entry: Entry, stale: set[str], matched: int, *, due: bool) -> str:
     if entry.id in stale:
         return "stale" if matched else "unmatched"
     if matched:
         return "known"
     if entry.nondeterministic:
         return "varies"
-    return "unmatched" if ran else "notrun"
+    return "unmatched" if due else "notrun"
 
 
 def age(since: str, today: date) -> str:

@@ -12,8 +12,8 @@ from threading import Event, Thread
 
 import msgspec
 
+from conformance.backends import BackendSpec
 from conformance.changes import compare_runs
-from conformance.child import BackendSpec
 from conformance.fold import fold, read_run, write_folded
 from conformance.ledger import Ledger
 from conformance.load import Operator, load_suite

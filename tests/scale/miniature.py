@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 
 from conformance.arrays import to_wire
+from conformance.backends import BackendSpec
 from conformance.cache import OracleCache
-from conformance.child import BackendSpec, Call
+from conformance.child import Call
 from conformance.oracle import Expectation
 from conformance.suite import Case
 from conformance.types import Reply, Request, Scalar
