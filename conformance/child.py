@@ -47,6 +47,8 @@ class BackendSpec:
     adapter: str
     python: str = sys.executable
     paths: tuple[str, ...] = ()
+    core: int | None = None
+    """The only core that a worker may use, if it is kept to one."""
 
 
 def adapter_class(spec: BackendSpec) -> Any:
@@ -128,6 +130,9 @@ class Child:
                 env={**os.environ, **own},
                 start_new_session=True,
             )
+        if spec.core is not None:
+            with contextlib.suppress(OSError):  # it has ended, or the core is no longer ours
+                os.sched_setaffinity(self._popen.pid, {spec.core})
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         hello = (spec.adapter, str(log), str(self._held), [*spec.paths, str(own_package(folder.parent))])
         source = f"import os\nos.chdir({str(folder)!r})\n{worker.BOOTSTRAP}"

@@ -57,11 +57,17 @@ class Line(Remembering):
                 self.asked[first] = (case, api, None)
                 self.keep(case, api, [], first)
             else:
-                calls = self.keep(case, api, self.requests(question, api), first)
+                calls = self.calls(question, api, first)
             for call in calls or ():
                 self.submit(pool, api.backend, call, lane)
         self.origins.note(self.number + 1, -1)
         self.take(pool)
+
+    def calls(self, question: "Question", api: Api, first: int) -> list[Call]:
+        """Return all calls of a pair that no earlier run is known to have made, numbered from `first`."""
+        requests = self.requests(question, api)
+        related = len(self.families[first].relations) if first in self.families else 0
+        return self.keep(question.case, api, requests, first, related)
 
     def requests(self, question: "Question", api: Api) -> list[Request]:
         """Evaluate the oracle once for all APIs that document the same defaults; return all calls of one."""
@@ -192,7 +198,7 @@ class Line(Remembering):
             self.keep(case, api, [], first)
         else:
             latest, self.number = self.number, first - 1
-            self.keep(case, api, self.requests(Question(case), api), first)
+            self.calls(Question(case), api, first)
             self.number = latest
         for number in pair.numbers:
             self.hear(backend, number, pair.answers[number])

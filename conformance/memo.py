@@ -45,6 +45,8 @@ class Kept(msgspec.Struct, array_like=True):
     """The entries of the ledger that its checks matched."""
     heard: list[tuple[str, bool, str]] = []
     """What claims got from it."""
+    related: int = 0
+    """How many relations were to be judged."""
 
 
 _decoder = msgspec.msgpack.Decoder(dict[str, Kept])

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from conformance import plugins
 from conformance.adapters import BACKENDS
-from conformance.child import HELD, BackendSpec, Call
+from conformance.child import HELD, BackendSpec, Call, adapter_class
 from conformance.errors import UsageError
-from conformance.executor import Executor, Local
+from conformance.executor import Executor, Local, core
 from conformance.hold import Hold
 from conformance.lane import Answer, Fault, Lane, Lost
 from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
@@ -100,6 +100,7 @@ class Pool:
         self._specs = specs
         self._lanes: dict[str, list[Lane]] = {spec.name: [] for spec in specs}
         self._all: list[Lane] = []
+        self._spinning = 0
         for spec in specs:
             for _ in range(workers or self.executor.least(spec)):
                 self._add(spec)
@@ -108,6 +109,10 @@ class Pool:
         lanes = self._lanes[spec.name]
         folder = self._scratch / f"{spec.name}-{len(lanes)}"
         folder.mkdir()
+        if adapter_class(spec).spins:
+            self._spinning += 1
+            # Elsewhere the number is a place among the cores there.
+            spec = replace(spec, core=core(self._spinning) if self.executor.shared else self._spinning)
         seat = self.executor.seat(spec)
         lane = Lane(spec, folder, self._window, self._limits, self.hold, seat, self._events.put)
         lanes.append(lane)

@@ -31,7 +31,9 @@ class Recalled:
         """
         given = [self.answers[number] for number in self.numbers]
         own = sum(at < RELATED for at, _ in self.kept.lines)
-        if version != self.kept.version or own != len(check_names(self.case, self.api)):
+        written = own, len(self.kept.lines) - own
+        due = len(check_names(self.case, self.api)), self.kept.related
+        if version != self.kept.version or written != due:
             return False
         if not self.kept.answers:
             return True  # no call: the API cannot express the case
@@ -83,8 +85,8 @@ class Remembering(Record):
             for number, body in zip(pair.numbers, kept.requests, strict=False)
         ]
 
-    def keep(self, case: Case, api: Api, requests: list[Request], first: int) -> list[Call]:
-        """Encode the calls of a pair, and take down what will become of it."""
+    def keep(self, case: Case, api: Api, requests: list[Request], first: int, related: int = 0) -> list[Call]:
+        """Encode the calls of a pair, and take down what will become of it and of its relations."""
         page, hold = self.pages.get(case.id), self.hold
         if hold is None:
             return [Call.of(request) for request in requests]
@@ -96,7 +98,7 @@ class Remembering(Record):
         for request in requests:
             self.memo.grown |= page.take_over(request, hold)
         bodies = [body(request) for request in requests]
-        kept = Kept("", bodies, [request.held for request in requests])
+        kept = Kept("", bodies, [request.held for request in requests], related=related)
         found = Keeping(page, kept, range(first, first + len(requests)))
         self.kept[case.id, api.name] = found
         self.keeping.update(dict.fromkeys(found.numbers, found))

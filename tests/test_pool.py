@@ -110,12 +110,22 @@ class NeverStarts(Toy):
 class Other(Toy):
     lanes = 2
 
+class Spins(Toy):
+    lanes = 2
+    spins = True
+
+    def execute(self, request):
+        if request.binding.api == "die":
+            os._exit(9)
+        said = json.dumps(sorted(os.sched_getaffinity(0)))
+        return Reply(request.id, Raised("call", "value", "Said", said))
+
 class OneLate(Other):
     def start(self):
         time.sleep(60 if Path.cwd().name in ("first-0", "last-1") else 0)
         return super().start()
 
-for each in (Toy, Broken, Dies, StartsOnce, NeverStarts, Other, OneLate):
+for each in (Toy, Broken, Dies, StartsOnce, NeverStarts, Other, Spins, OneLate):
     each.__abstractmethods__ = frozenset()
 """
 
@@ -363,6 +373,20 @@ def test_several_lanes_of_a_backend_answer_side_by_side(make: Make) -> None:
     assert sorted(answers) == list(range(20))
     assert [len({answers[n] for n in range(lane, 20, 2)}) for lane in (0, 1)] == [1, 1]
     assert answers[0] != answers[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not say")
+def test_a_worker_whose_threads_spin_has_one_core(make: Make) -> None:
+    """Its workers have one each, another one as long as there are more, also when it is replaced."""
+    with make("spins:Spins") as pool:
+        for number in range(6):
+            what = "die" if number in (2, 3) else "say"
+            pool.submit("spins", request(number, what), lane=number % 2)
+        answers = {number: answer for _, number, answer in pool.answers(until_idle=True)}
+    found = [said(answers[number]) for number in (0, 1, 4, 5)]
+    assert [len(cores) for cores in found] == [1] * 4
+    assert found[:2] == found[2:]
+    assert (found[0] != found[1]) == (len(os.sched_getaffinity(0)) > 1)
 
 
 def test_a_backend_with_much_to_do_has_a_worker_for_each_core_that_is_its_share(

@@ -184,6 +184,26 @@ def test_the_real_thing(tmp_path: Path) -> None:
     assert ends[0] == ends[1]
 
 
+def test_what_lacks_a_relation_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many relations as were due must have been written, or all is judged anew."""
+    write, streams = Page.write, []
+
+    def less(page: Page) -> bool:
+        for api, kept in page.pairs.items():
+            last = slice(0, -1 if kept.related else None)
+            page.keep(api, replace(kept, lines=kept.lines[last], results=kept.results[last]))
+        return write(page)
+
+    monkeypatch.setattr(Page, "write", less)
+    for _ in range(2):
+        suite, ledger = load_suite(None, ["l1_loss"]), load_ledger()
+        selection = Selection((BackendSpec("paddle", BACKENDS["paddle"]),), ("l1_loss",), keyword="basic")
+        run(suite, selection, ledger, tmp_path / "out", argv=[], memo=Memo(ledger, tmp_path / "memo"))
+        streams.append(list(read_stream(tmp_path / "out" / "run.jsonl")))
+    assert any(row.get("check", "").startswith("relation.") for row in streams[0])
+    assert streams[0] == streams[1]
+
+
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_backend_that_does_not_start_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, earlier: bool

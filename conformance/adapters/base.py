@@ -41,6 +41,8 @@ class Adapter(ABC):
     """Where what may be called is defined, if not anywhere in the framework: a namespace may show more."""
     lanes: ClassVar[int] = 1
     """How many workers share its cases, at least: more where a call takes so long that others would wait."""
+    spins: ClassVar[bool] = False
+    """Whether its threads wait for each other without sleeping: each of its workers is kept on one core."""
     dialect: ClassVar[str] = ""
     """Where a third-party backend's `repro_dialects.Dialect` stands, `module:Class`, if it has one."""
     environ: ClassVar[dict[str, str]] = {}

@@ -41,6 +41,7 @@ class MindSporeAdapter(Adapter):
         "mindspore.ops.operations.nn_ops",
     )
     lanes = 2
+    spins = True
     # MindSpore reads GLOG_v as a level: 3 is errors only.
     environ = {"OMP_NUM_THREADS": "1", "GLOG_v": "3"}  # noqa: RUF012 - read only
 
