@@ -47,7 +47,7 @@ class BackendSpec:
     paths: tuple[str, ...] = ()
     variant: Variant = PLAIN
     core: int | None = None
-    """Which of its machine's cores a worker is kept to, counted from another one in each run; None: any."""
+    """The only core that a worker may use, if it is kept to one; of a machine elsewhere, a place among its."""
 
     @property
     def loads(self) -> str:

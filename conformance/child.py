@@ -113,10 +113,9 @@ class Child:
                 env={**os.environ, **own},
                 start_new_session=True,
             )
-        if spec.core is not None and hasattr(os, "sched_setaffinity"):
-            ours = sorted(os.sched_getaffinity(0))
+        if spec.core is not None:
             with contextlib.suppress(OSError):  # it has ended, or the core is no longer ours
-                os.sched_setaffinity(self._popen.pid, {ours[(os.getpid() + spec.core) % len(ours)]})
+                os.sched_setaffinity(self._popen.pid, {spec.core})
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         hello = (spec.loads, str(log), str(self._held), [*spec.paths, str(own_package(folder.parent))])
         source = f"import os\nos.chdir({str(folder)!r})\n{worker.BOOTSTRAP}"

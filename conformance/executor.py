@@ -134,3 +134,11 @@ class _Here:
 def cores() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def core(place: int, run: int | None = None) -> int | None:
+    """Choose the core of the worker at a place in its run, another one in each run; None: it may use any."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    ours = sorted(os.sched_getaffinity(0))
+    return ours[((os.getpid() if run is None else run) + place) % len(ours)]

@@ -27,6 +27,7 @@ import msgspec
 
 from conformance.backends import BackendSpec
 from conformance.child import Child, own_package
+from conformance.executor import core, cores
 
 SILENCE = 120.0
 """Seconds after which a near side that says nothing, not even `ping`, is gone."""
@@ -48,8 +49,7 @@ class Keeper:
 
     def about(self) -> dict[str, Any]:
         """Say what machine this is."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return {"cores": cores, "python": sys.executable, "process": os.getpid()}
+        return {"cores": cores(), "python": sys.executable, "process": os.getpid()}
 
     def handle(self, message: tuple[Any, ...]) -> None:
         """Do what a message says; one about a worker that is gone says nothing."""
@@ -90,7 +90,9 @@ class Keeper:
     def _start(self, number: int, spec: bytes, environ: Mapping[str, str], folder: str, log: str) -> None:
         try:
             found = msgspec.msgpack.decode(spec, type=BackendSpec)
-            found = replace(found, python=found.python or sys.executable)
+            # One core of this machine: of those that share it, another for each.
+            own = None if found.core is None else core(found.core, os.getppid())
+            found = replace(found, python=found.python or sys.executable, core=own)
             # This package before one of another version that the interpreter may have.
             path = [str(own_package(self._root)), *filter(None, [os.environ.get("PYTHONPATH")])]
             environ = {**environ, "PYTHONPATH": os.pathsep.join(path)}

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from conformance.backends import BackendSpec, adapter_class, backend_spec
 from conformance.child import HELD, Call
-from conformance.executor import Executor, Local
+from conformance.executor import Executor, Local, core
 from conformance.hold import Hold
 from conformance.lane import Answer, Fault, Lane, Lost
 from conformance.sequence import MAX_DEATHS_IN_A_ROW, REPLAYS, SECONDS, Limits
@@ -92,7 +92,8 @@ class Pool:
         folder.mkdir()
         if adapter_class(spec).spins:
             self._spinning += 1
-            spec = replace(spec, core=self._spinning)
+            # Elsewhere the number is a place among the cores there.
+            spec = replace(spec, core=core(self._spinning) if self.executor.shared else self._spinning)
         seat = self.executor.seat(spec)
         lane = Lane(spec, folder, self._window, self._limits, self.hold, seat, self._events.put)
         lanes.append(lane)

@@ -1,5 +1,6 @@
 """The keeper: it always answers, ends what hangs, sees who dies, and leaves nothing."""
 
+import os
 import subprocess
 import sys
 import time
@@ -30,9 +31,10 @@ def _keeper(tmp_path: Path) -> Iterator[Keeper]:
     keeper.close()
 
 
-def start(keeper: Keeper, number: int = 1) -> None:
+def start(keeper: Keeper, number: int = 1, **more: Any) -> None:
     """Have a toy started, and wait until it is ready."""
-    keeper.handle(("start", number, msgspec.msgpack.encode(TOY), {"TOY_LEVEL": "7"}, f"toy-{number}", "log"))
+    spec = msgspec.msgpack.encode(replace(TOY, **more))
+    keeper.handle(("start", number, spec, {"TOY_LEVEL": "7"}, f"toy-{number}", "log"))
     assert until(keeper, number, "said")[0] == "ready"
 
 
@@ -74,6 +76,21 @@ def test_a_worker_has_what_the_near_side_says(keeper: Keeper) -> None:
     assert found["level"] == "7"
     assert Path(found["folder"]) == keeper._root / "toy-1"
     assert Path(f"/proc/{found['pid']}/exe").resolve() == Path(sys.executable).resolve()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not say")
+def test_who_is_kept_on_one_core_is_kept_on_one_of_this_machine(keeper: Keeper) -> None:
+    """By its place in the run: the near side's cores have other numbers."""
+    ours = os.sched_getaffinity(0)
+    found = []
+    for number in (1, 2):
+        start(keeper, number, core=1000 + number)
+        send(keeper, "say", number=number)
+        process = said(msgspec.msgpack.decode(until(keeper, number, "said"), type=Reply))["pid"]
+        found.append(os.sched_getaffinity(process))
+    assert [len(cores) for cores in found] == [1, 1]
+    assert set.union(*found) <= ours
+    assert (found[0] != found[1]) == (len(ours) > 1)
 
 
 def test_an_end_is_told_after_the_last_answer(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
