@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from conformance import plugins
 from conformance.errors import UsageError
-from conformance.venvs import interpreter
 
 EAGER, CPU = "eager", "cpu"
 
@@ -47,7 +46,7 @@ class BackendSpec:
     paths: tuple[str, ...] = ()
     variant: Variant = PLAIN
     core: int | None = None
-    """The only core that a worker may use, if it is kept to one; of a machine elsewhere, a place among its."""
+    """The only core that a worker may use, if it is kept to one; elsewhere a place among the cores there."""
 
     @property
     def loads(self) -> str:
@@ -107,8 +106,11 @@ def backend_spec(text: str, mode: str = "", device: str = "", *, here: bool = Tr
     adapter = plugins.adapter_class(name)  # whatever is wrong with it is said before anything starts
     how = _chosen(name, "mode", how if colon else None, mode, adapter.modes)
     where = _chosen(name, "device", where if at else None, device, adapter.devices)
-    if here:
-        python = interpreter(name, python) if python else sys.executable
+    if here and python:
+        from conformance.venvs import interpreter  # noqa: PLC0415 - a worker imports this module and needs less
+
+        python = interpreter(name, python)
+    python = python or (sys.executable if here else "")
     return BackendSpec(name, plugins.find(name), python, variant=Variant(how, where))
 
 

@@ -325,7 +325,14 @@ def test_the_shipped_ledger_speaks_of_what_is_shipped() -> None:
             apis = [api for api in op.apis if api.backend == backend]
             claims = [f"claim.{claim.claim}" for api in apis for claim in api.claims]
             by = [f"{what}.{name}" for what in ("grad", "grad2") for name in op.decl.tensors]
-            checks = ["output", "raises", *by, *claims, *(f"relation.{name}" for name in _relations(op))]
+            checks = [
+                "output",
+                "raises",
+                "repeat",
+                *by,
+                *claims,
+                *(f"relation.{name}" for name in _relations(op)),
+            ]
             idle += [(entry.id, p) for p in entry.cases if not any(glob(p, s) for s in shorts)]
             idle += [(entry.id, p) for p in entry.api if not any(glob(p, api.name) for api in apis)]
             idle += [(entry.id, p) for p in entry.check if not any(glob(p, check) for check in checks)]
