@@ -28,7 +28,7 @@ publish: $(VENV)/.ready  ## make the last run the published report
 
 test: lint run  ## lint, types, the conformance job itself, and the project's own tests
 	$(PY) -m conformance audit
-	$(PY) -m pytest -q -n 2 --dist loadgroup
+	$(PY) -m pytest -q -n 2
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

@@ -22,7 +22,6 @@ from tests.far_toys import asked
 from tests.test_pool import alive, said
 
 ray = pytest.importorskip("ray") if os.environ.get("CI") != "true" else __import__("ray")
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster, also where tests run side by side
 MEMORY = 80 << 20
 Join = Callable[..., Cluster]
 
@@ -62,11 +61,10 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    """Start the cluster, once; what a node that is killed leaves is left in a folder of the tests."""
+def nodes() -> Iterator[Nodes]:
+    """Start the cluster, once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("nodes")))
         cluster = Nodes()
         yield cluster
         cluster.shutdown()
@@ -84,6 +82,11 @@ def join(nodes: Nodes) -> Iterator[Join]:
     yield of
     for executor in made:
         executor.close()
+
+
+def leaving(folder: Path) -> Needs:
+    """Have what a node that is killed leaves in a folder of the tests."""
+    return Needs(runtime_env={"env_vars": {"TMPDIR": str(folder)}})
 
 
 def actors(pool: Pool) -> list[Actor]:
@@ -192,6 +195,8 @@ def test_without_an_address_it_is_the_cluster_of_this_machine(
     """Or the one that the environment names; where the last one is dead, a new one."""
     executor = join(toy=Needs())
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # What Ray itself reads may be of a cluster that was started since, by tests beside these.
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: nodes.address)
     assert executor._usual() == nodes.address
     monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: "127.0.0.1:1")
     assert executor._usual() == "local"
@@ -239,7 +244,7 @@ def test_a_cluster_that_is_not_there_is_said(address: str) -> None:
 
 def test_a_node_killed_in_mid_run_changes_no_result(nodes: Nodes, join: Join, tmp_path: Path) -> None:
     """Torch and paddle on a node each; what one owed is asked again, and the stream is this machine's."""
-    pool = pool_of(join(**dict.fromkeys(NAMES, Needs())))
+    pool = pool_of(join(**dict.fromkeys(NAMES, leaving(tmp_path))))
     owed: dict[str, int] = {}
 
     def progress(done: int, *_: Any) -> None:
@@ -261,9 +266,9 @@ def test_a_node_killed_in_mid_run_changes_no_result(nodes: Nodes, join: Join, tm
     print(f"\nkilled node {nodes.other} while {name} owed {count} calls: {loss}")
 
 
-def test_a_lost_node_takes_its_worker_with_it(nodes: Nodes, join: Join) -> None:
+def test_a_lost_node_takes_its_worker_with_it(nodes: Nodes, join: Join, tmp_path: Path) -> None:
     """A worker that hangs there does not live on, and no new one is put on a node that is lost."""
-    with Pool([TOY], executor=join(toy=Needs({"num_cpus": 1})), workers=2) as pool:
+    with Pool([TOY], executor=join(toy=leaving(tmp_path)), workers=2) as pool:
         for number in (0, 1):
             pool.submit("toy", asked(number), lane=number)
         found = answers(pool)
