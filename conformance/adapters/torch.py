@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, Tensors, bfloat16_bits, numpy_of
+from conformance.adapters.base import Adapter, Tensors
+from conformance.adapters.layouts import bfloat16_bits, numpy_of
 from conformance.adapters.written import written
 from conformance.arrays import float32_as_bfloat16, to_wire
 from conformance.types import Array, Category, Environment, Reply, Request
