@@ -36,8 +36,8 @@ class TorchAdapter(Adapter):
         if self.mode == "compile":
             from conformance.adapters.torch_compile import Compiler
 
-            self._compiler = Compiler(torch, self.temporary())
-            flags["compiler"] = f"inductor, {self._compiler.start()}"
+            self._compiler = Compiler(torch, self.temporary(), self.device)
+            flags["compiler"] = self._compiler.start()
         versions = version("torch"), platform.python_version(), np.__version__
         return Environment(self.name, self.distribution, *versions, self.device, self.mode, flags)
 
