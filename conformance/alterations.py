@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import memory_of
+from conformance.adapters.layouts import memory_of
 from conformance.arrays import NDArray, unit_roundoff
 from conformance.load import Operator
 from conformance.probes import Probes, next_label

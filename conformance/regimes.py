@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from conformance.adapters.base import laid_out_so
+from conformance.adapters.layouts import laid_out_so
 from conformance.arrays import FLOATING, NDArray, largest_finite, neighbour
 from conformance.oracle import is_floating
 from conformance.suite import Case, Operator

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from conformance.adapters.base import numpy_of, same_bits
+from conformance.adapters.base import same_bits
+from conformance.adapters.layouts import numpy_of
 from conformance.arrays import from_wire, to_wire
 from conformance.hold import LONG, Held, Hold
 from conformance.types import Array, Binding, Raised, Reply, Request

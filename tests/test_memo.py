@@ -8,7 +8,7 @@ import pytest
 
 from conformance import memo as module
 from conformance.adapters import BACKENDS
-from conformance.adapters.base import numpy_of
+from conformance.adapters.layouts import numpy_of
 from conformance.arrays import to_wire
 from conformance.child import Call, body
 from conformance.hold import Held, Hold

@@ -267,6 +267,9 @@ PAIRS = [(backend, name) for backend in MODES for name, (_, takes) in PROBES.ite
 @pytest.mark.parametrize(("backend", "name"), PAIRS, ids=[f"{b}-{n}" for b, n in PAIRS])
 def test_mode(reports: Callable[[str], dict[str, str]], backend: str, name: str) -> None:
     """Each probe above holds in the process that imported the real framework."""
+    from tests import compiler  # noqa: PLC0415 - as a script, this file has no package around it
+
+    compiler.wanted(backend)
     found = reports(backend)
     assert found["start"] == f"{MODES[backend]} cpu"
     assert found[name] == "", found[name]

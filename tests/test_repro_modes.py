@@ -10,6 +10,7 @@ from conformance.errors import UsageError
 from conformance.load import api_of, find_case
 from conformance.repro import execute_many, script
 from conformance.repro_dialects import DIALECTS, dialect_of
+from tests import compiler
 from tests.shipped import suite
 
 MODES = {"torch": "compile", "paddle": "to_static", "mindspore": "graph"}
@@ -48,14 +49,15 @@ def written(case: str, api: str, check: str, variant: Variant, **more: Any) -> s
 @pytest.mark.parametrize("backend", MODES)
 def test_scripts_run_in_the_mode(backend: str) -> None:
     """What conforms in it exits 0: a class, its gradient, a relation; what fails in it alone exits 1."""
+    compiler.wanted(backend)
     variant = Variant(MODES[backend])
     scripts = {f"{api} {check}": written(L1, api, check, variant) for api, check in RIGHT[backend]}
     wanted = dict.fromkeys(scripts, 0)
     for case, api, check, more in WRONG[backend]:
         scripts[f"{case} {api} {check}"] = written(case, api, check, variant, **more)
         wanted[f"{case} {api} {check}"] = 1
-    compiler = DIALECTS[backend].compilers[variant.mode].partition("(")[0]
-    assert all(f"{compiler}(" in text and f" in {compiler}(" in text for text in scripts.values())
+    how = DIALECTS[backend].compilers[variant.mode].partition("(")[0]
+    assert all(f"{how}(" in text and f" in {how}(" in text for text in scripts.values())
     assert all("conformance" not in text for text in scripts.values())
     assert execute_many(scripts) == wanted
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, Tensors, numpy_of
+from conformance.adapters.base import Adapter, Tensors
+from conformance.adapters.layouts import numpy_of
 from conformance.adapters.written import written
 from conformance.arrays import float32_as_bfloat16, to_wire
 from conformance.types import Array, Environment, Reply, Request

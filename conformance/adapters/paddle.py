@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, Tensors, bfloat16_bits, numpy_of
+from conformance.adapters.base import Adapter, Tensors
+from conformance.adapters.layouts import bfloat16_bits, numpy_of
 from conformance.adapters.written import NotCompiledError, written
 from conformance.arrays import to_wire
 from conformance.types import Array, Category, Environment

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, Tensors, bfloat16_bits, numpy_of
+from conformance.adapters.base import Adapter, Tensors
+from conformance.adapters.layouts import bfloat16_bits, numpy_of
 from conformance.adapters.written import written
 from conformance.arrays import float32_as_bfloat16, to_wire
 from conformance.types import Array, Category, Environment, Reply, Request
@@ -35,8 +36,8 @@ class TorchAdapter(Adapter):
         if self.mode == "compile":
             from conformance.adapters.torch_compile import Compiler
 
-            self._compiler = Compiler(torch, self.temporary())
-            flags["compiler"] = f"inductor, {self._compiler.start()}"
+            self._compiler = Compiler(torch, self.temporary(), self.device)
+            flags["compiler"] = self._compiler.start()
         versions = version("torch"), platform.python_version(), np.__version__
         return Environment(self.name, self.distribution, *versions, self.device, self.mode, flags)
 

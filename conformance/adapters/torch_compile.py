@@ -17,22 +17,23 @@ class Compiler:
     Args:
         torch: the framework.
         folder: where its compilers may leave files.
+        device: what it compiles for.
 
     """
 
-    def __init__(self, torch: Any, folder: str) -> None:
+    def __init__(self, torch: Any, folder: str, device: str) -> None:
         # Read at each compilation. A pool of processes would outlive its worker.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
         allow_files(HEADERS)
         torch._inductor.config.compile_threads = 1  # noqa: SLF001 - documented there
-        self._torch = torch
+        self._torch, self._device = torch, device
         self._counters = torch._dynamo.utils.counters  # noqa: SLF001 - nothing else says what was compiled
 
     def start(self) -> str:
-        """Compile something small, forward and backward: the first takes far longer. Name the C++ compiler.
+        """Compile something small, forward and backward: the first takes far longer. Name the compilers.
 
         Raises:
-            UnavailableError: there is none.
+            UnavailableError: there is no C++ compiler, and that is needed.
 
         """
         torch = self._torch
@@ -43,8 +44,8 @@ class Compiler:
         try:
             from torch._inductor.cpp_builder import get_cpp_compiler
 
-            name = str(get_cpp_compiler())
-            result, _ = self.call(small, [torch.ones(3, requires_grad=True)])
+            name = f"inductor, {get_cpp_compiler()}" if self._device == "cpu" else "inductor"
+            result, _ = self.call(small, [torch.ones(3, device=self._device, requires_grad=True)])
             result.backward()
         except RuntimeError as error:
             if "InvalidCxxCompiler" not in f"{type(error).__name__}: {error}":
