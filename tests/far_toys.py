@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 
-from conformance.adapters.base import Adapter, numpy_of
+from conformance.adapters.base import Adapter
+from conformance.adapters.layouts import numpy_of
 from conformance.arrays import to_wire
 from conformance.types import Environment, Raised, Reply, Request
 
