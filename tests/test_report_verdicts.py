@@ -8,6 +8,7 @@ from conformance.report.backend_pages import accuracy
 from conformance.report.clusters import clusters, normalised
 from conformance.report.facts import Facts, Lenient, question
 from conformance.report.matrix import matrix
+from conformance.report.others import answer, surprises
 from conformance.report.verdicts import alone, dtype_of, marks, standings
 from tests.report_rows import (
     BASIC,
@@ -117,6 +118,17 @@ def test_a_refusal_hits_the_output_too_and_is_no_matter_of_gradients_only() -> N
     """Every check of a call that is refused fails."""
     rows = [result(check=check, **REFUSED) for check in ("output", "grad.input")]
     assert marks(facts(rows))["multi_margin_loss", TORCH].counts == {"unexpected": 2}
+
+
+def test_a_claim_that_no_case_of_a_run_speaks_of_is_no_news() -> None:
+    """A part of the cases has a part of the evidence. The run calls nothing unexpected, nor does its site."""
+    silent = claim(verdict="notrun", outcome="notrun", why="", evidence=[])
+    found = facts([result(), silent])
+    assert surprises(found, [], {}) == []
+    assert answer(found, [])[0] == "No"
+    assert not marks(found)
+    told = facts([result(), claim(outcome="regression")])
+    assert answer(told, surprises(told, [], {})) == ("Yes", "Among 1 result: 1 claim with a new verdict.")
 
 
 def test_what_did_not_run_and_what_is_stale_is_unexpected() -> None:

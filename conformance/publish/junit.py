@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from conformance.publish.unexpected import MATCHES_NOTHING, command, incomplete, is_unexpected, said, what
-from conformance.report.facts import Facts, shorten
+from conformance.publish.unexpected import MATCHES_NOTHING, command, incomplete, said, what
+from conformance.report.facts import Facts, shorten, unexpected
 from conformance.stream import Row
 
 # XML 1.0 has no way to write these, escaped or not; surrogates cannot even be encoded.
@@ -45,7 +45,7 @@ def junit(facts: Facts) -> bytes:
         suites["run", "complete"] = [
             _Case("run", "complete", "error", why, "incomplete", why) for why in broken
         ]
-    for row in filter(is_unexpected, facts.ledger):
+    for row in filter(unexpected, facts.ledger):
         name = str(row["ledger"])
         suites[row["backend"], "ledger"].append(
             _Case("ledger", name, "failure", MATCHES_NOTHING, "stale", f"{name}: {row['message']}")
@@ -66,7 +66,7 @@ def _call(rows: list[Row], backend: str) -> _Case:
     """Make one test of all checks of a call: the unexpected decides, then the known, then the unsupported."""
     first = rows[0]
     classname, name = f"{first['op']}.{first['api']}", str(first["case"])
-    if wrong := [row for row in rows if is_unexpected(row)]:
+    if wrong := [row for row in rows if unexpected(row)]:
         lead = next((row for row in wrong if row["status"] in _BROKEN), wrong[0])
         lines = [f"{row['check']}: {what(row)}: {shorten(said(row))}" for row in wrong]
         text = "\n".join([*lines, command(first, backend)])
@@ -82,7 +82,7 @@ def _call(rows: list[Row], backend: str) -> _Case:
 def _claim(row: Row, backend: str) -> _Case:
     classname, name = f"{row['op']}.{row['api']}", f"claim.{row['claim']}"
     text = f"{row['says']}\n{row['verdict']}: {shorten(said(row))}\n{command(row, backend)}"
-    if is_unexpected(row):
+    if unexpected(row):
         return _Case(classname, name, "failure", what(row), str(row["verdict"]), text)
     if row["outcome"] == "known":
         return _Case(classname, name, "skipped", f"known: {row['ledger']}")

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass, field
 
-from conformance.report.facts import DOMAINS, KINDS, Facts, number
+from conformance.report.facts import DOMAINS, KINDS, Facts, number, unexpected
 from conformance.stream import Row
 
 SEVERITY = ("harness", "crash", "timeout", "error", "fail", "refuted", "stale", "notrun")
@@ -74,13 +74,6 @@ def said(row: Row) -> str:
     return message
 
 
-def is_unexpected(row: Row) -> bool:
-    """Whether a result, claim or ledger row is one that nobody has explained."""
-    return row["outcome"] in ("regression", "stale") or (
-        row["type"] == "result" and row["outcome"] not in ("ok", "known")
-    )
-
-
 def what(row: Row) -> str:
     """Say in words what is wrong with an unexpected row."""
     if row["type"] == "ledger":
@@ -101,7 +94,7 @@ def surprises(facts: Facts) -> list[Surprise]:
     """Group the unexpected by operator, API and what is wrong; the most severe first, then as they ran."""
     found: dict[tuple[str, ...], Surprise] = {}
     for row in (*facts.results, *facts.claims, *facts.ledger):
-        if not is_unexpected(row):
+        if not unexpected(row):
             continue
         rank, said = _rank(row), what(row)
         op, api = str(row.get("op") or ""), str(row.get("api") or row["backend"])

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.report.clusters import Cluster, clusters
-from conformance.report.facts import FAILING, KINDS, in_order, multiple, number
+from conformance.report.facts import FAILING, KINDS, in_order, multiple, number, unexpected
 from conformance.report.groups import Group
 from conformance.report.links import backend_page
 from conformance.report.others import Limit, limits
 from conformance.report.site import Page, Site
-from conformance.report.verdicts import Standing, dtype_of, standings, unexpected
+from conformance.report.verdicts import Standing, dtype_of, standings
 from conformance.stream import Row
 
 MOST_UNEXPECTED = 300  # links to discrepancies; the pages of the mechanisms have the others

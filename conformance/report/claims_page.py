@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from conformance.report.facts import unexpected
 from conformance.report.links import CLAIMS
 from conformance.report.others import VERDICTS, claims_by_api, claims_id
 from conformance.report.site import Page, Site
-from conformance.report.verdicts import unexpected
 from conformance.stream import Row
 
 MOST_EVIDENCE = 6

@@ -124,6 +124,16 @@ def accused(row: Row) -> bool:
     return row["status"] in (*FAILING, "harness") or row.get("outcome") == "stale"
 
 
+def unexpected(row: Row) -> bool:
+    """Whether a result, a claim or an entry of the ledger is not as the ledger has it.
+
+    A claim that nothing of a run speaks of is no news: a part of the cases has a part of the evidence, and
+    that a backend is gone, its results say.
+    """
+    outcome = row.get("outcome") or "ok"
+    return outcome not in ("ok", "known") and not (row["type"] == "claim" and outcome == "notrun")
+
+
 def question(row: Row) -> tuple[str, str]:
     """Name what was asked; a promised error (`raises`) is an answer to the same call as an `output`."""
     check = str(row["check"])

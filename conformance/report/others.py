@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from conformance.ledger import Entry
 from conformance.load import Operator
 from conformance.report.camps import Camp, camps
-from conformance.report.facts import DOMAINS, FAILING, Facts, plural, shorten
+from conformance.report.facts import DOMAINS, FAILING, Facts, plural, shorten, unexpected
 from conformance.report.groups import Group
 from conformance.report.links import CLAIMS, LEDGER, mechanism_page, slug
 from conformance.stream import Row
@@ -134,16 +134,15 @@ def surprises(facts: Facts, groups: list[Group], entries: dict[str, Entry]) -> l
     found += _results(facts, entries)
     found += [_regression(g) for g in groups if not g.known]
     for row in facts.claims:
-        outcome = row.get("outcome", "ok")
-        if outcome not in ("ok", "known"):
+        if unexpected(row):
             place = (
                 claims_id(row.get("op") or "", row["api"]) if row["verdict"] == "refuted" else "unexpected"
             )
             link = f"{CLAIMS}#{place}"
             title = f"{row['api']}: claim {row['claim']} is {row['verdict']}"
-            found.append(Surprise(outcome, title, row.get("says") or "", link))
+            found.append(Surprise(row["outcome"], title, row.get("says") or "", link))
     for row in facts.ledger:
-        if row.get("outcome") not in ("ok", "known"):
+        if unexpected(row):
             link = _ledger_place(row["ledger"], entries)
             found.append(Surprise("stale", f"{ENTRY}{row['ledger']}", row.get("message", ""), link))
     order = ("lost", "harness", "notrun", "regression")
@@ -218,7 +217,7 @@ def _wrong(facts: Facts, found: list[Surprise]) -> list[str]:
     """Name what is unexpected, with counts, in order of how bad it is."""
     outcomes, faults = facts.count("outcome"), facts.count("status")["harness"]
     unused = sum(1 for surprise in found if surprise.outcome == "stale" and not surprise.cases)
-    claims = sum(1 for row in facts.claims if row.get("outcome", "ok") not in ("ok", "known"))
+    claims = sum(map(unexpected, facts.claims))
     counted = [
         (len(facts.lost), "lost backend"),
         (faults, "harness fault"),

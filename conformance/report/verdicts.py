@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from conformance.report.camps import suspect_oracle
-from conformance.report.facts import FAILING, Facts
+from conformance.report.facts import FAILING, Facts, unexpected
 from conformance.report.groups import cause
 from conformance.stream import Row
 
@@ -74,11 +74,6 @@ def alone(rows: Iterable[Row]) -> str:
         elif row["status"] == "pass":
             passes.add(row["backend"])
     return str(next(iter(fails))) if len(fails) == 1 and len(passes - fails) > 1 else ""
-
-
-def unexpected(row: Row) -> bool:
-    """Whether a result or a claim is not as the ledger has it."""
-    return (row.get("outcome") or "ok") not in ("ok", "known")
 
 
 def marks(facts: Facts) -> dict[Place, Marks]:
