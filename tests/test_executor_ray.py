@@ -35,11 +35,15 @@ class Nodes:
         self._made = Made()
         self._made.add_node(num_cpus=2, object_store_memory=MEMORY, include_dashboard=False)
         self.add()
-        self._made.wait_for_nodes()
+        self.settle()
 
     def add(self) -> None:
         """Have the other node join."""
         self._other = self._made.add_node(num_cpus=2, object_store_memory=MEMORY, resources={"other": 2})
+
+    def settle(self) -> None:
+        """Wait until the cluster has noticed which nodes it has: a dead one gets actors until then."""
+        self._made.wait_for_nodes()
 
     @property
     def address(self) -> str:
@@ -268,6 +272,7 @@ def test_a_node_killed_in_mid_run_changes_no_result(nodes: Nodes, join: Join, tm
 
 def test_a_lost_node_takes_its_worker_with_it(nodes: Nodes, join: Join, tmp_path: Path) -> None:
     """A worker that hangs there does not live on, and no new one is put on a node that is lost."""
+    nodes.settle()
     with Pool([TOY], executor=join(toy=leaving(tmp_path)), workers=2) as pool:
         for number in (0, 1):
             pool.submit("toy", asked(number), lane=number)
