@@ -6,6 +6,7 @@ A name that is misspelt here would silently not be compared, not be excused or n
 import math
 import re
 from collections.abc import Iterable
+from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 from conformance import values
@@ -49,6 +50,7 @@ def check_api(document: Document, op: OpFile, api: ApiDecl, path: Path_) -> None
                 raise document.fail(
                     (*path, key), f"{argument!r} is neither a tensor nor a parameter of the op"
                 )
+    _check_arguments(document, api, path)
     _check_forms(document, op, api, path)
     for key in ("integral", "defaults"):
         for name in getattr(api, key):
@@ -56,6 +58,18 @@ def check_api(document: Document, op: OpFile, api: ApiDecl, path: Path_) -> None
                 raise document.fail((*path, key), f"the op has no parameter {name!r}")
     if api.label is not None:
         _check_dtypes(document, [api.label], (*path, "label"))
+
+
+def _check_arguments(document: Document, api: ApiDecl, path: Path_) -> None:
+    """Check that an API's arguments are names: scripts, and functions to compile, are written with them."""
+    given: list[tuple[Path_, str]] = [((*path, "fixed", name), name) for name in api.fixed]
+    for key in ("call", "init"):
+        names = getattr(api, key) or {}
+        if isinstance(names, dict):
+            given += [((*path, key, ours), theirs) for ours, theirs in names.items()]
+    for where, name in given:
+        if not name.isidentifier() or iskeyword(name):
+            raise document.fail(where, f"{name!r} is no name of an argument")
 
 
 def _check_forms(document: Document, op: OpFile, api: ApiDecl, path: Path_) -> None:

@@ -22,6 +22,7 @@ from conformance.adapters import BACKENDS
 from conformance.adapters.base import Adapter
 from conformance.adapters.written import written
 from conformance.arrays import from_wire, to_wire
+from conformance.errors import BindingError
 from conformance.memory import room
 from conformance.repro import execute_many
 from conformance.types import Array, Binding, Raised, Reply, Request
@@ -291,6 +292,13 @@ def test_a_call_is_written_down() -> None:
     assert function(*"abcd") == "called"
     assert seen["args"] == ("a", 2.5)
     assert seen["kwargs"] == {**kwargs, "tails": [["b", "c"], ["d"]]}
+
+
+@pytest.mark.parametrize("name", ["x=exit(), y", "class", "m)#", ""])
+def test_what_is_no_name_is_not_written_into_a_call(name: str) -> None:
+    """A binding is data: nothing of it is executed, whoever wrote it, and however it got past `check`."""
+    with pytest.raises(BindingError, match="no name of an argument"):
+        written(print, [], {name: 1}, lambda _: False)
 
 
 # -- through the command ------------------------------------------------------------------------------------

@@ -6,7 +6,10 @@ Compilers want to see that. Some read the text, and none of those takes `*args` 
 import linecache
 import math
 from collections.abc import Callable
+from keyword import iskeyword
 from typing import Any
+
+from conformance.errors import BindingError
 
 _files: dict[str, str] = {}
 """By text, the names under which `inspect` finds them: as many as there are kinds of calls."""
@@ -42,6 +45,9 @@ def written(
         beside[name] = value
         return name
 
+    for name in kwargs:
+        if not name.isidentifier() or iskeyword(name):
+            raise BindingError(f"{name!r} is no name of an argument")  # nor is it to be executed
     passed = ", ".join([*map(text, args), *(f"{name}={text(value)}" for name, value in kwargs.items())])
     names = ", ".join(f"x{number}" for number in range(len(tensors)))
     source = f"def made({', '.join(beside)}):\n    def call({names}):\n        return entry({passed})\n\n"
