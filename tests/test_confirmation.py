@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.backends import PLAIN as PLAIN_VARIANT
 from conformance.ledger import load_ledger
 from conformance.load import api_of, find_case, load_suite
 from conformance.oracle import Exact, is_floating
@@ -61,7 +62,8 @@ def test_the_worst_element_of_every_entry_is_confirmed(worst: dict[str, Row]) ->
 
 def test_every_entry_about_a_number_has_such_a_row(worst: dict[str, Row]) -> None:
     """No entry escapes: each one that knows wrong numbers was seen in the run with a number."""
-    entries = [e for entries in load_ledger().entries.values() for e in entries]
+    # Those of compiled modes speak of other runs; the oracle is the same there.
+    entries = [e for entries in load_ledger().entries.values() for e in entries if e.holds_in(PLAIN_VARIANT)]
     checked = [e.id for e in entries if set(e.kinds) <= set(NUMBERS) and not e.nondeterministic]
     second = [e.id for e in entries if any(c.startswith("grad2.") for c in e.check)]
     assert sorted(set(checked) - set(worst) - set(second)) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conformance import cli
+from conformance import cli_run
 from conformance.__main__ import main
 from conformance.cli_app import chosen
 from conformance.errors import Exit
@@ -53,7 +53,7 @@ def test_a_shard_without_a_site_loads_its_cases_only_and_writes_the_same(
         loaded.append((len(op.cases), len(op.ids)))
         return [op]
 
-    monkeypatch.setattr(cli, "chosen", noted)
+    monkeypatch.setattr(cli_run, "chosen", noted)
     run = ["run", "--backend", "torch", "--cases", str(HUBER), "--shard", "2/3", "-k", "none", "-o"]
     for more in ("--site", "--no-site"):
         assert main([*run, str(tmp_path / more), more]) == Exit.OK
