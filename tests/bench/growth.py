@@ -60,8 +60,10 @@ def _run(section: str, name: str, text: str, folder: Path) -> list[Figure]:
     file = place / "huber_loss.yaml"
     file.write_text(text, encoding="utf-8")
     ran = perform(Job("run", str(place), ("torch",), cases=str(file)))
-    note = f"{1e3 * ran.seconds / ran.asked:.2f} ms per request" if ran.asked > 1 else ""
+    # From the beginning: until the worker is ready the parent works ahead, on a small run to its end.
+    wall = ran.ready + ran.seconds
+    note = f"{1e3 * wall / ran.asked:.2f} ms per request" if ran.asked > 1 else ""
     return [
-        Figure(section, f"{name}: wall", ran.seconds, "s", note=note),
+        Figure(section, f"{name}: wall", wall, "s", note=note),
         Figure(section, f"{name}: memory of the parent", ran.peak / 2**20, "MiB"),
     ]
